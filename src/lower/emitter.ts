@@ -1,0 +1,72 @@
+/** Collects the buffers, steps and constants of a lowered program. */
+import type { DeviceType, DramKind, Operation } from "../program/program.js";
+import type { LoweredBuffer, LoweredProgram, Step } from "./lowered.js";
+import type { View } from "./view.js";
+
+export class Emitter {
+  readonly #buffers: LoweredBuffer[] = [];
+  readonly #names = new Set<string>();
+  /** How many names were made from each stem. */
+  readonly #counts = new Map<string, number>();
+  readonly #sections = { load: [] as Step[], infer: [] as Step[] };
+  readonly #constants = new Map<string, Uint8Array>();
+  #section: "load" | "infer" = "infer";
+  #origin = "";
+
+  /** Names the graph node that the following steps work for. */
+  set origin(node: string) {
+    this.#origin = node;
+  }
+
+  get origin(): string {
+    return this.#origin;
+  }
+
+  #unique(name: string): string {
+    let count = this.#counts.get(name) ?? 0;
+    let candidate = count === 0 ? name : `${name}.${count}`;
+    while (this.#names.has(candidate)) candidate = `${name}.${++count}`;
+    this.#counts.set(name, count + 1);
+    this.#names.add(candidate);
+    return candidate;
+  }
+
+  /** A new buffer on chip; the view covers all of it, as one free dimension. */
+  chip(name: string, space: "sbuf" | "psum", dtype: DeviceType, partitions: number, elements: number): View {
+    const unique = this.#unique(name);
+    this.#buffers.push({ name: unique, space, dtype, partitions, elements });
+    return {
+      buffer: unique,
+      space,
+      dtype,
+      partitionStart: 0,
+      partitionCount: partitions,
+      partitionStride: 0,
+      offset: 0,
+      dims: [{ size: elements, stride: 1 }],
+    };
+  }
+
+  dram(name: string, kind: DramKind, dtype: DeviceType, shape: readonly number[], data?: Uint8Array): string {
+    const unique = kind === "input" || kind === "output" ? name : this.#unique(name);
+    this.#names.add(unique);
+    this.#buffers.push({ name: unique, space: "dram", kind, dtype, shape });
+    if (data) this.#constants.set(unique, data);
+    return unique;
+  }
+
+  step(engine: Step["engine"], operation: Operation): void {
+    this.#sections[this.#section].push({ operation, engine, origin: this.#origin });
+  }
+
+  /** Runs `emit` so that its steps go to the load section. */
+  whileLoading(emit: () => void): void {
+    this.#section = "load";
+    emit();
+    this.#section = "infer";
+  }
+
+  finish(name: string): LoweredProgram {
+    return { name, buffers: this.#buffers, load: this.#sections.load, infer: this.#sections.infer, constants: this.#constants };
+  }
+}

@@ -1,0 +1,190 @@
+/** Decisions before any instruction: which axis of each value lies on partitions, which values stay on chip, whose weights are resident. */
+import { type Graph, indexGraph, intAttribute, type Node, staticType } from "../graph/graph.js";
+import { elementCount } from "../graph/tensor.js";
+import { hardware } from "../hardware/hardware.js";
+import { recordOf, useOf } from "../operators/index.js";
+import { deviceBytes } from "../program/program.js";
+import { deviceTypeOf } from "./constants.js";
+import { packsRows } from "./packed.js";
+import { chipBytes } from "./values.js";
+
+/** Shares of SBUF that lowering may fill; scheduling needs the rest for tiles in flight. */
+export interface Budget {
+  /** Bytes a partition for values that stay on chip between operators. */
+  readonly valueBytes: number;
+  /** Bytes a partition for weights that stay between requests. */
+  readonly residentBytes: number;
+}
+
+export const defaultBudget: Budget = {
+  valueBytes: Math.floor(hardware.sbufBytesPerPartition * 0.55),
+  residentBytes: Math.floor(hardware.sbufBytesPerPartition * 0.8),
+};
+
+function lowerings(node: Node) {
+  return recordOf(node.op, node.domain)?.lowering;
+}
+
+/** The axis that an operator wants on partitions: of an input (by position) or of its output (-1); undefined if it does not care. */
+function wantedAxis(graph: Graph, node: Node, position: number): number | undefined {
+  const name = position < 0 ? node.outputs[0] : node.inputs[position];
+  const rank = staticType(graph, name).shape.length;
+  switch (lowerings(node)?.kind) {
+    case "convolution":
+    case "pool":
+      return position <= 0 ? 1 : undefined;
+    case "matmul":
+      return position === 1 && !graph.constants.has(node.inputs[1]) ? rank - 2 : rank - 1;
+    default:
+      return undefined;
+  }
+}
+
+function defaultAxis(rank: number): number {
+  return rank === 0 ? 0 : Math.min(1, rank - 1);
+}
+
+/** Where an elementwise or reducing operator passes an axis through from its first input to its output. */
+function passedAxis(graph: Graph, node: Node, axis: number): number | undefined {
+  const lowering = lowerings(node);
+  const from = staticType(graph, node.inputs[0]).shape;
+  const to = staticType(graph, node.outputs[0]).shape;
+  if (lowering?.kind === "pointwise" || lowering?.kind === "softmax") return axis + to.length - from.length;
+  if (lowering?.kind === "reduce") {
+    const reduced = lowering.axes(useOf(graph, node)).map((a) => (a < 0 ? a + from.length : a));
+    if (reduced.includes(axis)) return undefined;
+    return from.length === to.length ? axis : axis - reduced.filter((a) => a < axis).length;
+  }
+  if (lowering?.kind === "movement" && from.length === to.length && node.op !== "Transpose") return axis;
+  return undefined;
+}
+
+/** Values that are better left in DRAM: inputs that a packing first layer reads in rows. */
+export function wantedInDram(graph: Graph): Set<string> {
+  const wanted = new Set<string>();
+  const reader = (node: Node) => {
+    const lowering = lowerings(node);
+    if (lowering?.kind !== "convolution" || lowering.transposed) return;
+    if (packsRows(lowering.geometry(useOf(graph, node)), staticType(graph, node.inputs[0]).shape)) wanted.add(node.inputs[0]);
+  };
+  for (const node of graph.nodes) reader(node);
+  return wanted;
+}
+
+/**
+ * The axis of each value that lies on partitions: what its maker gives, else what its first user wants, else the channels. Values in
+ * `rows` are only read from DRAM, and have too few channels: their rows lie on partitions while they are made.
+ */
+export function chooseAxes(graph: Graph, rows: ReadonlySet<string>): Map<string, number> {
+  const { consumers } = indexGraph(graph);
+  const axes = new Map<string, number>();
+  const fromUsers = (name: string): number | undefined => {
+    for (const user of consumers.get(name) ?? []) {
+      const wanted = wantedAxis(graph, user, user.inputs.indexOf(name));
+      if (wanted !== undefined) return wanted;
+    }
+    return undefined;
+  };
+  const choose = (name: string, made: number | undefined) => {
+    const rank = staticType(graph, name).shape.length;
+    axes.set(name, Math.min(Math.max(made ?? fromUsers(name) ?? defaultAxis(rank), 0), Math.max(0, rank - 1)));
+  };
+  for (const name of graph.inputs) choose(name, undefined);
+  for (const node of graph.nodes) {
+    const input = axes.get(node.inputs[0]);
+    for (const output of node.outputs) {
+      if (output === "") continue;
+      if (rows.has(output)) axes.set(output, 2);
+      else choose(output, wantedAxis(graph, node, -1) ?? (input === undefined ? undefined : passedAxis(graph, node, input)));
+    }
+  }
+  return axes;
+}
+
+interface Life {
+  readonly name: string;
+  readonly bytes: number;
+  readonly first: number;
+  last: number;
+}
+
+/** Live ranges, in node positions, of the values that could stay on chip. */
+function lives(graph: Graph, axes: ReadonlyMap<string, number>): Life[] {
+  const found = new Map<string, Life>();
+  const start = (name: string, position: number) => {
+    const { dtype, shape } = staticType(graph, name);
+    if (shape.length > 5 || elementCount(shape) === 0) return;
+    found.set(name, { name, bytes: chipBytes(deviceTypeOf(dtype, name), shape, axes.get(name) ?? 0), first: position, last: position });
+  };
+  for (const name of graph.inputs) start(name, 0);
+  for (const [position, node] of graph.nodes.entries()) {
+    for (const output of node.outputs) if (output !== "") start(output, position);
+    for (const input of node.inputs) {
+      const life = found.get(input);
+      if (life) life.last = position;
+    }
+  }
+  const shares = [...graph.nodes].reverse().filter((node) => lowerings(node)?.kind === "movement" && node.inputs.length > 0);
+  for (const node of shares) {
+    const source = found.get(node.inputs[0]);
+    const result = found.get(node.outputs[0]);
+    if (source && result) source.last = Math.max(source.last, result.last);
+  }
+  return [...found.values()];
+}
+
+/**
+ * The values that stay on chip: smallest (bytes x lifetime) first, as long as the live ones fit in the budget at every node.
+ * Returns their names and the most bytes a partition that are live at once.
+ */
+export function chooseOnChip(
+  graph: Graph,
+  axes: ReadonlyMap<string, number>,
+  inDram: ReadonlySet<string>,
+  budget: number,
+): { names: Set<string>; peak: number } {
+  const used = new Float64Array(graph.nodes.length + 1);
+  const names = new Set<string>();
+  const onlyMovesOut = new Set(graph.outputs);
+  for (const node of graph.nodes) for (const input of node.inputs) onlyMovesOut.delete(input);
+  const ordered = lives(graph, axes).sort(
+    (a, b) => a.bytes * (a.last - a.first + 1) - b.bytes * (b.last - b.first + 1) || a.first - b.first,
+  );
+  for (const life of ordered) {
+    if (inDram.has(life.name) || onlyMovesOut.has(life.name)) continue;
+    let fits = true;
+    for (let at = life.first; at <= life.last && fits; at++) fits = used[at] + life.bytes <= budget;
+    if (!fits) continue;
+    for (let at = life.first; at <= life.last; at++) used[at] += life.bytes;
+    names.add(life.name);
+  }
+  return { names, peak: used.reduce((most, bytes) => Math.max(most, bytes), 0) };
+}
+
+/** SBUF bytes a partition of a node's weights, about as `weights.ts` packs them; 0 if it has none. */
+function weightsOf(graph: Graph, node: Node): number {
+  const kind = lowerings(node)?.kind;
+  const weights = graph.constants.get(node.inputs[1]);
+  if (!weights || (kind !== "convolution" && kind !== "matmul") || weights.shape.length < 2) return 0;
+  if (kind === "matmul" && weights.shape.length !== 2) return 0;
+  const [first, second] = weights.shape;
+  const groups = intAttribute(node.attributes, "group", 1);
+  const inputs = kind === "matmul" ? first : second * groups;
+  if (groups > 1 && second === 1) return 0;
+  const perInput = elementCount(weights.shape) / (kind === "matmul" ? first : second);
+  const share = groups > 1 ? Math.min(1, 128 / inputs) : 1;
+  return Math.ceil(inputs / hardware.sbufPartitions) * perInput * share * deviceBytes(deviceTypeOf(weights.dtype, node.inputs[1]), "sbuf");
+}
+
+/** Nodes whose weights stay in SBUF: the last ones first (they have the most bytes for their work), within the budget. */
+export function chooseResident(graph: Graph, budget: number): Set<string> {
+  const resident = new Set<string>();
+  let room = budget;
+  for (const node of [...graph.nodes].reverse()) {
+    const bytes = weightsOf(graph, node);
+    if (bytes === 0 || bytes > room) continue;
+    room -= bytes;
+    resident.add(node.name);
+  }
+  return resident;
+}

@@ -1,0 +1,24 @@
+/** Elementwise operators. */
+import type { Node } from "../graph/graph.js";
+import type { Lowering } from "../operators/record.js";
+import { type Context, mainUse, writeBox } from "./context.js";
+import { tileBoxes } from "./view.js";
+
+/** Elements a partition at a time. */
+const CHUNK = 2048;
+
+/** An elementwise operator, over boxes of the output. */
+export function lowerPointwise(context: Context, node: Node, lowering: Extract<Lowering, { kind: "pointwise" }>): void {
+  const out = context.values.value(node.outputs[0]);
+  const main = lowering.formula(mainUse(context, node));
+  const free = out.shape.filter((_, axis) => axis !== out.axis);
+  for (const tile of context.values.tiles(out)) {
+    for (const chunk of tileBoxes(free, CHUNK)) {
+      const box = out.shape.map((_, axis) =>
+        axis === out.axis ? { start: 0, size: 1, step: 1 } : chunk[axis > out.axis ? axis - 1 : axis],
+      );
+      writeBox(context, node, { main }, out.axis, tile.start, tile.count, box);
+    }
+    context.values.startNode(node.name);
+  }
+}

@@ -1,0 +1,228 @@
+/** Reductions and softmax: the reduced axes lie in the partitions' free dimensions. */
+import type { Node } from "../graph/graph.js";
+import { elementCount } from "../graph/tensor.js";
+import { type Expression, operand } from "../operators/expression.js";
+import type { Lowering } from "../operators/record.js";
+import type { AluOp, ReduceOp } from "../program/program.js";
+import { type Context, mainUse, writeBox } from "./context.js";
+import { emitExpression } from "./expression.js";
+import type { Value } from "./values.js";
+import { type Box, channelTiles, type Dimension, jointly, tileBoxes, type View } from "./view.js";
+
+/** Elements a partition that are read at a time. */
+const CHUNK = 4096;
+const ONE = { start: 0, size: 1, step: 1 };
+
+/** An axis that can lie on partitions while `axes` are reduced: the value's own, else the longest kept one; -1 if all are reduced. */
+export function partitionAxisFor(shape: readonly number[], own: number, axes: readonly number[]): number {
+  if (!axes.includes(own)) return own;
+  const kept = shape.map((_, axis) => axis).filter((axis) => !axes.includes(axis));
+  return kept.reduce((best, axis) => (best < 0 || shape[axis] > shape[best] ? axis : best), -1);
+}
+
+/** out (kept dimensions) = op over the `reduced` dimensions of a view that has the kept ones first. */
+export function emitReduce(context: Context, op: ReduceOp, out: View, kept: View, reduced: readonly Dimension[]): void {
+  const merged: Dimension[] = [];
+  for (const dim of reduced) {
+    const last = merged[merged.length - 1];
+    if (dim.size === 1) continue;
+    if (last && last.stride === dim.stride * dim.size) merged[merged.length - 1] = { size: last.size * dim.size, stride: dim.stride };
+    else merged.push(dim);
+  }
+  if (merged.length === 0) merged.push({ size: 1, stride: 1 });
+  jointly(
+    [out, kept],
+    ([target, source]) =>
+      context.emitter.step("vector", {
+        kind: "reduce",
+        out: target,
+        in: {
+          ...source,
+          sizes: [...source.sizes, ...merged.map((dim) => dim.size)],
+          strides: [...source.strides, ...merged.map((dim) => dim.stride)],
+        },
+        op,
+        axes: merged.length,
+      }),
+    merged.length,
+  );
+}
+
+interface Reduction {
+  readonly context: Context;
+  readonly node: Node;
+  readonly x: Value;
+  readonly lowering: Extract<Lowering, { kind: "reduce" }>;
+  readonly axes: readonly number[];
+  /** The axis of x on partitions; -1: none. */
+  readonly axis: number;
+}
+
+const combine: Readonly<Record<ReduceOp, AluOp>> = { add: "add", multiply: "multiply", maximum: "maximum", minimum: "minimum" };
+
+/** The reduction of x over a box (whole along the kept axes of the box), as a view of the kept free dimensions. */
+function reduceBox(reduction: Reduction, start: number, count: number, keptAxes: readonly number[], box: Box): View {
+  const { context, x, lowering, axes, axis } = reduction;
+  const keptSizes = keptAxes.map((index) => box[index].size);
+  const limit = Math.max(1, Math.floor(CHUNK / elementCount(keptSizes)));
+  const whole = axis >= 0 && context.values.isOnChip(x, axis) && !lowering.pre;
+  let total: View | undefined;
+  for (const part of tileBoxes(
+    axes.map((index) => x.shape[index]),
+    whole ? Number.POSITIVE_INFINITY : limit,
+  )) {
+    const partBox = box.map((range, index) => (axes.includes(index) ? part[axes.indexOf(index)] : range));
+    const view = fetchPart(reduction, start, count, partBox);
+    const dimOf = (index: number) => view.dims[axis >= 0 && index > axis ? index - 1 : index];
+    const out = context.values.temporary("reduce", "float32", view.partitionStart, count, keptSizes);
+    emitReduce(context, lowering.op, out, { ...view, dims: keptAxes.map(dimOf) }, axes.map(dimOf));
+    const previous = total;
+    if (previous) {
+      jointly([previous, out], ([target, source]) =>
+        context.emitter.step("vector", { kind: "tensor_tensor", out: target, in0: target, in1: source, op: combine[lowering.op] }),
+      );
+    } else total = out;
+    if (!whole) context.values.startNode(reduction.node.name);
+  }
+  if (!total) throw new Error(`${reduction.node.name}: nothing to reduce`);
+  return total;
+}
+
+function fetchPart(reduction: Reduction, start: number, count: number, box: Box): View {
+  const { context, x, lowering, axis } = reduction;
+  const view = context.values.fetch(x, axis, start, count, box);
+  if (!lowering.pre) return view;
+  const mapped = context.values.temporary(
+    "mapped",
+    "float32",
+    view.partitionStart,
+    count,
+    view.dims.map((dim) => dim.size),
+  );
+  emitExpression(context, lowering.pre(operand(0)), () => ({ kind: "view", view }), mapped);
+  return mapped;
+}
+
+export function lowerReduce(context: Context, node: Node, lowering: Extract<Lowering, { kind: "reduce" }>): void {
+  const x = context.values.value(node.inputs[0]);
+  const out = context.values.value(node.outputs[0]);
+  const axes = lowering.axes(mainUse(context, node)).map((axis) => (axis < 0 ? axis + x.shape.length : axis));
+  const axis = partitionAxisFor(x.shape, x.axis, axes);
+  const reduction: Reduction = { context, node, x, lowering, axes, axis };
+  const keeps = out.shape.length === x.shape.length;
+  const kept = x.shape.map((_, index) => index).filter((index) => !axes.includes(index));
+  const outIndex = (index: number) => (keeps ? index : kept.indexOf(index));
+  const outAxis = axis < 0 ? 0 : outIndex(axis);
+  const free = kept.filter((index) => index !== axis);
+  const count = elementCount(axes.map((index) => x.shape[index]));
+  const main: Expression = lowering.post ? lowering.post(operand(null), count) : operand(null);
+  const onChip = axis >= 0 && context.values.isOnChip(x, axis);
+  for (const tile of axis < 0 ? [{ start: 0, count: 1 }] : channelTiles(0, x.shape[axis])) {
+    for (const freeBox of tileBoxes(
+      free.map((index) => x.shape[index]),
+      onChip ? CHUNK : Math.max(1, Math.floor(CHUNK / count)),
+    )) {
+      const box = x.shape.map((_, index) => freeBox[free.indexOf(index)] ?? ONE);
+      const sum = reduceBox(reduction, tile.start, tile.count, free, box);
+      const outBox = out.shape.map((_, index) => {
+        const source = free.find((candidate) => outIndex(candidate) === index);
+        return source === undefined ? ONE : box[source];
+      });
+      const dims = outBox.filter((_, index) => index !== outAxis).map((range, index) => ({ size: range.size, index }));
+      writeBox(
+        context,
+        node,
+        {
+          computed: withDims(
+            sum,
+            dims.map((dim) => dim.size),
+          ),
+          main,
+        },
+        outAxis,
+        tile.start,
+        tile.count,
+        outBox,
+      );
+    }
+  }
+}
+
+/** A contiguous view with other dimensions. */
+function withDims(view: View, sizes: readonly number[]): View {
+  let stride = elementCount(sizes);
+  return {
+    ...view,
+    dims: sizes.map((size) => {
+      stride /= size;
+      return { size, stride };
+    }),
+  };
+}
+
+/** exp(x - max) / sum, or its logarithm, along one axis. */
+export function lowerSoftmax(context: Context, node: Node, lowering: Extract<Lowering, { kind: "softmax" }>): void {
+  const x = context.values.value(node.inputs[0]);
+  const declared = lowering.axis(mainUse(context, node));
+  const along = declared < 0 ? declared + x.shape.length : declared;
+  const axis = partitionAxisFor(x.shape, x.axis, [along]);
+  const free = x.shape.map((_, index) => index).filter((index) => index !== axis);
+  const outer = free.filter((index) => index !== along);
+  const limit = Math.max(1, Math.floor(CHUNK / x.shape[along]));
+  for (const tile of axis < 0 ? [{ start: 0, count: 1 }] : channelTiles(0, x.shape[axis])) {
+    for (const outerBox of tileBoxes(
+      outer.map((index) => x.shape[index]),
+      limit,
+    )) {
+      const box = x.shape.map((extent, index) => {
+        if (index === along) return { start: 0, size: extent, step: 1 };
+        return index === axis ? ONE : outerBox[outer.indexOf(index)];
+      });
+      softmaxBox(context, node, x, lowering.log, axis, tile.start, tile.count, free.indexOf(along), box);
+    }
+  }
+}
+
+function softmaxBox(
+  context: Context,
+  node: Node,
+  x: Value,
+  log: boolean,
+  axis: number,
+  start: number,
+  count: number,
+  along: number,
+  box: Box,
+): void {
+  const { values, emitter } = context;
+  const view = values.fetch(x, axis, start, count, box);
+  const sizes = view.dims.map((dim) => dim.size);
+  const outerSizes = sizes.map((size, index) => (index === along ? 1 : size));
+  const temporary = (shape: readonly number[]) => values.temporary("softmax", "float32", view.partitionStart, count, shape);
+  const keptOf = (from: View): View => ({ ...from, dims: from.dims.filter((_, index) => index !== along) });
+  const repeat = (from: View): View => ({
+    ...from,
+    dims: from.dims.map((dim, index) => (index === along ? { size: sizes[along], stride: 0 } : dim)),
+  });
+  const reduced = (op: ReduceOp, from: View): View => {
+    const out = temporary(outerSizes);
+    emitReduce(context, op, keptOf(out), keptOf(from), [from.dims[along]]);
+    return out;
+  };
+  const tensorTensor = (op: AluOp, out: View, in0: View, in1: View) =>
+    jointly([out, in0, in1], ([target, a, b]) => emitter.step("vector", { kind: "tensor_tensor", out: target, in0: a, in1: b, op }));
+  const activation = (name: "exp" | "log" | "reciprocal", out: View, from: View) =>
+    jointly([out, from], ([target, source]) =>
+      emitter.step("scalar", { kind: "activation", out: target, in: source, function: name, scale: 1, bias: 0, alpha: 0 }),
+    );
+  const shifted = temporary(sizes);
+  tensorTensor("subtract", shifted, view, repeat(reduced("maximum", view)));
+  const exponent = temporary(sizes);
+  activation("exp", exponent, shifted);
+  const sum = reduced("add", exponent);
+  const factor = temporary(outerSizes);
+  activation(log ? "log" : "reciprocal", factor, sum);
+  const result = temporary(sizes);
+  tensorTensor(log ? "subtract" : "multiply", result, log ? shifted : exponent, repeat(factor));
+  writeBox(context, node, { computed: result }, Math.max(axis, 0), start, count, box);
+}

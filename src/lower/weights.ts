@@ -1,0 +1,130 @@
+/** Weights as the stationary operands of matmuls: packed in DRAM so that one DMA brings long runs to every partition. */
+import { hardware } from "../hardware/hardware.js";
+import type { DeviceType } from "../program/program.js";
+import { type DeviceArray, deviceArray } from "./constants.js";
+import type { Context } from "./context.js";
+import { type ChannelTile, channelTiles, type View } from "./view.js";
+
+/**
+ * A contraction's weights: the one from input channel k through tap t to output channel m is
+ * `data[inputOffsets[k] + tapOffsets[t] + outputOffsets[m]]`, in raw storage. Channels meet only inside their group
+ * (k belongs to group floor(k / inputsPerGroup), m to floor(m / outputsPerGroup)); elsewhere the weight is 0.
+ */
+export interface WeightSource {
+  readonly dtype: DeviceType;
+  readonly data: DeviceArray;
+  readonly inputOffsets: Int32Array;
+  readonly tapOffsets: Int32Array;
+  readonly outputOffsets: Int32Array;
+  readonly groups: number;
+}
+
+/** Offsets 0, step, 2 step, ... */
+export function evenOffsets(count: number, step: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, index) => index * step);
+}
+
+/** Output channels whose weights are loaded together, cut in tiles of the tensor engine's columns. */
+export interface WeightGroup {
+  readonly outputs: readonly ChannelTile[];
+  readonly inputs: readonly ChannelTile[];
+}
+
+/** Runs shorter than this in each partition make slow DMAs, so that small tiles are loaded together. */
+const RUN_BYTES = 1024;
+
+/** First input channel and count that output channels [start, start + count) use. */
+function inputsOf(source: WeightSource, start: number, count: number): { start: number; count: number } {
+  const inputs = source.inputOffsets.length / source.groups;
+  const outputs = source.outputOffsets.length / source.groups;
+  const first = Math.floor(start / outputs) * inputs;
+  return { start: first, count: (Math.floor((start + count - 1) / outputs) + 1) * inputs - first };
+}
+
+/** The groups in which a contraction's weights are loaded. */
+export function weightGroups(source: WeightSource): WeightGroup[] {
+  const tiles = channelTiles(0, source.outputOffsets.length, hardware.tensorColumns);
+  const perTile = source.tapOffsets.length * hardware.tensorColumns * 2;
+  const together = source.groups > 1 ? 1 : Math.max(1, Math.ceil(RUN_BYTES / perTile));
+  const groups: WeightGroup[] = [];
+  for (let first = 0; first < tiles.length; first += together) {
+    const outputs = tiles.slice(first, first + together);
+    const count = outputs.reduce((sum, tile) => sum + tile.count, 0);
+    const used = inputsOf(source, outputs[0].start, count);
+    groups.push({ outputs, inputs: channelTiles(used.start, used.count) });
+  }
+  return groups;
+}
+
+/** SBUF bytes a partition that all groups take. */
+export function weightBytes(source: WeightSource, groups: readonly WeightGroup[]): number {
+  const elements = groups.reduce(
+    (sum, group) => sum + group.inputs.length * source.tapOffsets.length * group.outputs.reduce((count, tile) => count + tile.count, 0),
+    0,
+  );
+  return elements * 2;
+}
+
+/** One group on chip: for each tile of input channels a buffer of [output tile][tap][m] in each partition. */
+export class LoadedWeights {
+  readonly #source: WeightSource;
+  readonly #group: WeightGroup;
+  readonly #views: readonly View[];
+
+  constructor(context: Context, name: string, source: WeightSource, group: WeightGroup) {
+    this.#source = source;
+    this.#group = group;
+    this.#views = source.tapOffsets.length === 0 ? [] : group.inputs.map((tile) => this.#load(context, name, tile));
+  }
+
+  #load(context: Context, name: string, tile: ChannelTile): View {
+    const { dtype, tapOffsets } = this.#source;
+    const perPartition = this.#group.outputs.reduce((sum, output) => sum + output.count * tapOffsets.length, 0);
+    const packed = deviceArray(dtype, tile.count * perPartition);
+    let at = 0;
+    for (let k = tile.start; k < tile.start + tile.count; k++) {
+      for (const output of this.#group.outputs) at = this.#packRow(packed, at, k, output);
+    }
+    const label = `${name}.${this.#group.outputs[0].start}.${tile.start}`;
+    const dram = context.emitter.dram(label, "constant", dtype, [tile.count, perPartition], new Uint8Array(packed.buffer));
+    const chip = context.values.temporary(`${label}.sbuf`, dtype, tile.partition, tile.count, [perPartition]);
+    context.values.move({ ...chip, buffer: dram, space: "dram", partitionStart: 0, partitionStride: perPartition }, chip);
+    return chip;
+  }
+
+  /** The weights of input channel k to one output tile, tap by tap; returns the position after them. */
+  #packRow(packed: DeviceArray, start: number, k: number, output: ChannelTile): number {
+    const { data, inputOffsets, tapOffsets, outputOffsets, groups } = this.#source;
+    const outputsPerGroup = outputOffsets.length / groups;
+    const group = Math.floor(k / (inputOffsets.length / groups));
+    const first = Math.max(output.start, group * outputsPerGroup);
+    const end = Math.min(output.start + output.count, (group + 1) * outputsPerGroup);
+    let at = start;
+    for (let tap = 0; tap < tapOffsets.length; tap++) {
+      const base = inputOffsets[k] + tapOffsets[tap];
+      for (let m = first; m < end; m++) packed[at + m - output.start] = data[base + outputOffsets[m]];
+      at += output.count;
+    }
+    return at;
+  }
+
+  /** The stationary operand for one tile of input channels, tap, and output tile of the group. */
+  stationary(inputTile: number, tap: number, outputTile: number): View {
+    const { outputs } = this.#group;
+    const before = outputs.slice(0, outputTile).reduce((sum, output) => sum + output.count * this.#source.tapOffsets.length, 0);
+    const { count } = outputs[outputTile];
+    return { ...this.#views[inputTile], offset: before + tap * count, dims: [{ size: count, stride: 1 }] };
+  }
+}
+
+/** Loads a group: once for all requests if the node's weights are resident, else in each. */
+export function loadWeights(context: Context, node: string, source: WeightSource, group: WeightGroup): LoadedWeights {
+  let loaded: LoadedWeights | undefined;
+  const load = () => {
+    loaded = new LoadedWeights(context, `${node}.weights`, source, group);
+  };
+  if (context.resident.has(node)) context.emitter.whileLoading(load);
+  else load();
+  if (!loaded) throw new Error("weights were not loaded");
+  return loaded;
+}
