@@ -4,8 +4,8 @@
  */
 import type { DType, Tensor } from "./tensor.js";
 
-/** The ONNX opset that every imported operator is upgraded to. */
-export const PINNED_OPSET = 22;
+/** The ONNX opset that every imported operator is upgraded to: the newest that onnxruntime-node 1.30 runs. */
+export const PINNED_OPSET = 26;
 
 /** A static extent, or the name of an open one. */
 export type Dim = number | string;
@@ -30,7 +30,9 @@ export type Attributes = Readonly<Record<string, Attribute>>;
 
 /**
  * A pointwise operator applied to a node's first output before it is stored, in order. `operands` lists the operator's inputs:
- * null is the running value, a number is an index into the node's inputs. Made by fusion only.
+ * null is the running value, a number is an index into the node's inputs, at or beyond the number of inputs that the node's own
+ * operator can have (`maxInputs` of its record): own optional inputs that are absent are then "". An operand whose input is "" is
+ * absent. Made by fusion only.
  */
 export interface EpilogueStep {
   readonly op: string;

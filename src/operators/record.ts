@@ -1,6 +1,6 @@
 /** What the project knows of one operator, in one place: the contract between import, inference, check, partition and lowering. */
-import type { Attribute, Attributes, TensorType } from "../graph/graph.js";
-import type { Tensor } from "../graph/tensor.js";
+import type { Attribute, Attributes, Node, TensorType } from "../graph/graph.js";
+import type { DType, Tensor } from "../graph/tensor.js";
 import type { ReduceOp } from "../program/program.js";
 import type { Expression } from "./expression.js";
 
@@ -11,6 +11,8 @@ export interface OperatorUse {
   readonly inputs: readonly (TensorType | undefined)[];
   readonly constants: readonly (Tensor | undefined)[];
   readonly outputCount: number;
+  /** The node in question, for messages. */
+  readonly node?: Node;
 }
 
 export interface AttributeSpec {
@@ -98,9 +100,13 @@ export interface OperatorRecord {
   /** Infinity for variadic operators. */
   readonly maxInputs: number;
   readonly attributes: Readonly<Record<string, AttributeSpec>>;
+  /** Inputs that say what to do (axes, shapes, ...) and are no data: a lowering needs them constant, of any dtype. None by default. */
+  readonly parameters?: readonly number[];
+  /** Element types of data that the lowering takes (by default every type that the engines hold). */
+  readonly types?: readonly DType[];
   /** One line for the tables: what it computes. */
   readonly summary: string;
-  /** Types of the outputs. Open extents stay open where they can't be known. Throws UserError for inputs that don't fit each other. */
+  /** Types of the outputs (fewer: the others are unknown). Open extents stay open where they can't be known. Throws UserError for inputs that don't fit each other. */
   infer(use: OperatorUse): readonly TensorType[];
   /** Absent: the operator runs on the CPU, or is decomposed before the check. */
   readonly lowering?: Lowering;
