@@ -1,0 +1,131 @@
+/** The verdict on a node: whether a NeuronCore can run it, or the reason why not; its cost and exactness. */
+import { type Graph, isStatic, type Node, type TensorType } from "../graph/graph.js";
+import { type DType, elementCount } from "../graph/tensor.js";
+import type { DeviceType } from "../program/program.js";
+import { hasDecomposition } from "./decompositions.js";
+import type { Exactness, OperatorRecord, OperatorUse, Reason } from "./record.js";
+import { allRecords, epilogueUse, recordOf, useOf } from "./registry.js";
+import { reason } from "./shapes.js";
+
+/** Element types that the engines hold. */
+export const deviceTypes: readonly DeviceType[] = [
+  "float32",
+  "float16",
+  "bfloat16",
+  "int32",
+  "uint32",
+  "int16",
+  "uint16",
+  "int8",
+  "uint8",
+  "bool",
+];
+
+const narrower: Partial<Record<DType, DType>> = { float64: "float32", int64: "int32", uint64: "uint32" };
+
+/** Most elements of a tensor on a NeuronCore: 32-bit addresses of 4-byte elements within a chip's 8 GiB. */
+const MOST_ELEMENTS = 2 ** 31;
+
+/** Frameworks whose operators map onto the records. */
+export type Framework = "ONNX";
+
+/** Names of the operators that can run on a NeuronCore, directly or decomposed, sorted. */
+export function supportedOperators(framework: Framework): string[] {
+  return framework === "ONNX"
+    ? allRecords()
+        .filter(isSupported)
+        .map((record) => record.name)
+    : [];
+}
+
+export function isSupported(record: OperatorRecord): boolean {
+  return record.lowering !== undefined || hasDecomposition(record.name);
+}
+
+function refuseType(subject: string, type: TensorType | undefined, allowed: readonly DType[]): Reason | undefined {
+  if (type === undefined) return reason("unknown-type", subject, "unknown", "a type that shape inference can tell");
+  if (!isStatic(type)) return reason("dynamic-shape", subject, `[${type.shape?.join(", ") ?? "..."}]`, "a static shape");
+  if (!allowed.includes(type.dtype)) {
+    const narrow = narrower[type.dtype];
+    const nearest = narrow !== undefined && allowed.includes(narrow) ? narrow : allowed.join(", ");
+    return reason("dtype", subject, type.dtype, nearest);
+  }
+  const count = elementCount(type.shape);
+  if (count === 0) return reason("empty", subject, `[${type.shape.join(", ")}]`, "at least one element");
+  return count > MOST_ELEMENTS ? reason("size", subject, `${count} elements`, `at most ${MOST_ELEMENTS}`) : undefined;
+}
+
+/** The rules for inputs, then the record's own. Parameters and constant scalars of formulas (immediates) may be of any type. */
+function refuseUse(record: OperatorRecord, use: OperatorUse, names: readonly string[]): Reason | undefined {
+  const named = (index: number): string => (names[index] ? `input ${index} (${names[index]})` : `input ${index}`);
+  for (const [index, type] of use.inputs.entries()) {
+    if (names[index] === "") continue;
+    if (record.parameters?.includes(index)) {
+      if (use.constants[index] === undefined) return reason("not-constant", named(index), "computed at run time", "a constant");
+      continue;
+    }
+    const scalar = record.lowering?.kind === "pointwise" && use.constants[index] && elementCount(use.constants[index].shape) === 1;
+    const mixed = record.name === "Where" && index === 0;
+    const allowed: readonly DType[] = mixed
+      ? ["bool"]
+      : record.name === "CastLike" && index === 1
+        ? deviceTypes
+        : (record.types ?? deviceTypes);
+    const fault = scalar && use.inputs.length > 1 && index > 0 ? undefined : refuseType(named(index), type, allowed);
+    if (fault) return fault;
+  }
+  return record.refuse?.(use);
+}
+
+/** Why a node can't run on a NeuronCore as it stands; undefined if it can. Types have to be inferred. */
+export function checkNode(graph: Graph, node: Node): Reason | undefined {
+  const record = recordOf(node.op, node.domain);
+  if (record === undefined) return reason("unknown-operator", "operator", node.domain === "" ? node.op : `${node.domain}.${node.op}`, "");
+  if (record.lowering === undefined) return reason("no-lowering", "operator", node.op, "");
+  const fault = refuseUse(record, useOf(graph, node), node.inputs);
+  if (fault) return fault;
+  for (const output of node.outputs) {
+    const outputFault = output === "" ? undefined : refuseType(`output ${output}`, graph.types.get(output), deviceTypes);
+    if (outputFault) return outputFault;
+  }
+  for (const step of node.epilogue ?? []) {
+    const stepRecord = recordOf(step.op, "");
+    if (stepRecord?.lowering?.kind !== "pointwise") return reason("epilogue", "fused operator", step.op, "a pointwise operator");
+    const names = step.operands.map((operand) => (operand === null ? node.outputs[0] : node.inputs[operand]));
+    const stepFault = refuseUse(stepRecord, epilogueUse(graph, node, step), names);
+    if (stepFault) return stepFault;
+  }
+  return undefined;
+}
+
+/** Rules whose sentence is not "subject is value". */
+const sentences: Readonly<Record<string, (reason: Reason) => string>> = {
+  "no-lowering": ({ value }) => `no NeuronCore instructions are known for ${value}`,
+  "unknown-operator": ({ value }) => `${value} is no operator that the compiler knows`,
+  dtype: ({ subject, value }) => `${subject} has element type ${value}`,
+  "dynamic-shape": ({ subject, value }) => `${subject} has the open shape ${value}`,
+  empty: ({ subject, value }) => `${subject} has the shape ${value}, which holds nothing`,
+};
+
+/** One sentence for people. */
+export function describeReason(reason: Reason): string {
+  const fault = sentences[reason.rule]?.(reason) ?? `${reason.subject} is ${reason.value}`;
+  return reason.nearest === "" ? fault : `${fault}; supported: ${reason.nearest}`;
+}
+
+/** Floating-point operations of a node with its epilogue, a multiply-add as two; 0 where shapes are open or the operator unknown. */
+export function flopsOf(graph: Graph, node: Node): number {
+  const values = [...node.inputs, ...node.outputs].filter((name) => name !== "");
+  const record = recordOf(node.op, node.domain);
+  if (record === undefined || !values.every((name) => isStatic(graph.types.get(name)))) return 0;
+  const steps = (node.epilogue ?? []).map((step) => recordOf(step.op, "")?.flops(epilogueUse(graph, node, step)) ?? 0);
+  return steps.reduce((sum, flops) => sum + flops, record.flops(useOf(graph, node)));
+}
+
+const classes: readonly Exactness[] = ["exact", "fp32", "rounded"];
+
+/** The loosest class among a node and its epilogue. */
+export function exactnessOf(_graph: Graph, node: Node): Exactness {
+  const own = [recordOf(node.op, node.domain), ...(node.epilogue ?? []).map((step) => recordOf(step.op, ""))];
+  return classes[Math.max(...own.map((record) => classes.indexOf(record?.exactness ?? "fp32")))];
+}

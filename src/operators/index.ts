@@ -1,0 +1,5 @@
+/** The operators: records, verdicts, inference, decompositions. */
+export * from "./check.js";
+export { type Decomposition, decompose } from "./decompositions.js";
+export { inferTypes } from "./infer.js";
+export { allRecords, epilogueUse, ownInputs, recordOf, useOf } from "./registry.js";

@@ -1,0 +1,72 @@
+/** All operator records by name, and their uses in a graph. */
+import type { Attributes, EpilogueStep, Graph, Node } from "../graph/graph.js";
+import { convolutionRecords } from "./convolution.js";
+import { movementRecords } from "./movement.js";
+import { otherRecords } from "./others.js";
+import { pointwiseRecords } from "./pointwise.js";
+import { poolRecords } from "./pool.js";
+import type { OperatorRecord, OperatorUse } from "./record.js";
+import { reduceRecords } from "./reduce.js";
+import { reshapeRecords } from "./reshape.js";
+import { resizeRecords } from "./resize.js";
+
+const records: readonly OperatorRecord[] = [
+  ...pointwiseRecords,
+  ...convolutionRecords,
+  ...poolRecords,
+  ...reduceRecords,
+  ...movementRecords,
+  ...reshapeRecords,
+  ...resizeRecords,
+  ...otherRecords,
+].sort((a, b) => (a.name < b.name ? -1 : 1));
+
+const byName = new Map(records.map((record) => [record.name, record]));
+
+/** In order of their names. */
+export function allRecords(): readonly OperatorRecord[] {
+  return records;
+}
+
+export function recordOf(op: string, domain: string): OperatorRecord | undefined {
+  return domain === "" || domain === "ai.onnx" ? byName.get(op) : undefined;
+}
+
+type Values = Pick<Graph, "types" | "constants">;
+
+function makeUse(
+  values: Values,
+  op: string,
+  attributes: Attributes,
+  names: readonly string[],
+  outputCount: number,
+  node: Node,
+): OperatorUse {
+  return {
+    op,
+    attributes,
+    inputs: names.map((name) => values.types.get(name)),
+    constants: names.map((name) => values.constants.get(name)),
+    outputCount,
+    node,
+  };
+}
+
+/** The inputs of a node's operator, without absent ones at the end. An epilogue's own come after the most that the operator takes. */
+export function ownInputs(node: Node): readonly string[] {
+  const most = node.epilogue?.length ? recordOf(node.op, node.domain)?.maxInputs : undefined;
+  const own = most === undefined ? node.inputs : node.inputs.slice(0, most);
+  return own.slice(0, own.findLastIndex((name) => name !== "") + 1);
+}
+
+/** A node without its epilogue. Trailing absent outputs don't count. */
+export function useOf(values: Values, node: Node): OperatorUse {
+  const outputCount = node.outputs.findLastIndex((output) => output !== "") + 1;
+  return makeUse(values, node.op, node.attributes, ownInputs(node), outputCount, node);
+}
+
+/** A step of a node's epilogue; the running value has the type of the node's first output. */
+export function epilogueUse(values: Values, node: Node, step: EpilogueStep): OperatorUse {
+  const names = step.operands.map((operand) => (operand === null ? node.outputs[0] : node.inputs[operand]));
+  return makeUse(values, step.op, step.attributes, names, 1, node);
+}

@@ -1,0 +1,68 @@
+/** Writes the support tables in `ops/` from the records: `npm run tables`; with `--check` it only tells whether they are stale. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { deviceTypes, isSupported } from "./check.js";
+import type { AttributeSpec, OperatorRecord } from "./record.js";
+import { allRecords } from "./registry.js";
+
+function attributeText(spec: AttributeSpec): string {
+  if (spec.required) return `${spec.type}, required`;
+  return spec.default === undefined ? spec.type : `${spec.type}, default ${JSON.stringify(spec.default)}`;
+}
+
+function row(record: OperatorRecord) {
+  const supported = isSupported(record);
+  return {
+    operator: record.name,
+    since: record.since,
+    supported,
+    ...(record.summary ? { summary: record.summary } : {}),
+    ...(supported
+      ? {
+          lowering: record.lowering?.kind ?? "decomposed",
+          exactness: record.exactness,
+          types: record.types ?? deviceTypes,
+          ...(record.parameters ? { constantInputs: record.parameters } : {}),
+        }
+      : {}),
+    attributes: Object.fromEntries(Object.entries(record.attributes).map(([name, spec]) => [name, attributeText(spec)])),
+  };
+}
+
+/** Indented, with lists of plain values on one line, as the formatter has it. */
+function json(value: unknown): string {
+  const lists = /\[\n\s+([^[\]{}]*?)\n\s+\]/g;
+  return `${JSON.stringify(value, null, 2).replace(lists, (_, items: string) => `[${items.replace(/\n\s+/g, " ")}]`)}\n`;
+}
+
+/** File name and content of each table. */
+export function tables(): ReadonlyMap<string, string> {
+  return new Map([["onnx.json", json({ framework: "ONNX", operators: allRecords().map(row) })]]);
+}
+
+/** The package's `ops/` folder, from the sources as from their compiled form. */
+function folder(): string {
+  let directory = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(directory, "package.json"))) directory = dirname(directory);
+  return join(directory, "ops");
+}
+
+/** Names of the tables that differ from the records. */
+export function staleTables(): string[] {
+  const read = (file: string): string => (existsSync(join(folder(), file)) ? readFileSync(join(folder(), file), "utf8") : "");
+  return [...tables()].filter(([file, content]) => read(file) !== content).map(([file]) => file);
+}
+
+function main(check: boolean): void {
+  const stale = staleTables();
+  if (!check) {
+    mkdirSync(folder(), { recursive: true });
+    for (const [file, content] of tables()) writeFileSync(join(folder(), file), content);
+  } else if (stale.length > 0) {
+    process.stderr.write(`stale: ${stale.map((file) => `ops/${file}`).join(", ")}; run npm run tables\n`);
+    process.exitCode = 1;
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) main(process.argv.includes("--check"));
