@@ -1,0 +1,112 @@
+/** ONNX Runtime: the host's processor. It runs CPU subgraphs, the FP32 reference, and constant folding. */
+import { env, InferenceSession, type Tensor as OrtTensor } from "onnxruntime-node";
+import { UserError, userError } from "../diagnostics/diagnostic.js";
+import { writeOnnx } from "../frontend/onnx/write.js";
+import type { Graph } from "../graph/graph.js";
+import type { Tensor } from "../graph/tensor.js";
+import { fromOrtTensor, toOrtTensor } from "./tensors.js";
+
+export interface HostOptions {
+  /** Threads within one operator. With 1, the default, the same input gives the same bits on one kind of processor. */
+  readonly threads?: number;
+  /** False runs the operators exactly as written: quicker to start, for one-time work. Default true. */
+  readonly optimise?: boolean;
+}
+
+export interface HostSession {
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /**
+   * One request. `fetch` limits the outputs that are handed back. Throws UserError: NCC0852 for a missing input,
+   * NCC0853 for what ONNX Runtime reports.
+   */
+  run(inputs: ReadonlyMap<string, Tensor>, fetch?: readonly string[]): Promise<Map<string, Tensor>>;
+  dispose(): Promise<void>;
+}
+
+env.logLevel = "error";
+
+function messageOf(fault: unknown): string {
+  const text = fault instanceof Error ? fault.message : String(fault);
+  return text.replace(/\s+/g, " ").trim();
+}
+
+/** Turns ONNX Runtime's report on loading a model into a coded error that names the operator or node where it does. */
+function loadFault(name: string, fault: unknown): Error {
+  const text = messageOf(fault);
+  const unknown = /No Op registered for (\S+)/.exec(text) ?? /Fatal error: (\S+) is not a registered function\/op/.exec(text);
+  if (unknown) return userError("NCC0551", { name, op: unknown[1] });
+  const missing = /Could not find an implementation for (\S+?)\(\d+\) node with name '([^']*)'/.exec(text);
+  if (missing) return userError("NCC0552", { op: missing[1], node: missing[2] });
+  return userError("NCC0553", { name, detail: text });
+}
+
+function runFault(name: string, fault: unknown): Error {
+  if (fault instanceof UserError) return fault;
+  const text = messageOf(fault);
+  const node = /while running (\S+) node\. Name:'([^']*)'/.exec(text);
+  return node ? userError("NCC0854", { op: node[1], node: node[2], detail: text }) : userError("NCC0853", { name, detail: text });
+}
+
+function isTensor(value: InferenceSession.OnnxValueMapType[string] | null): value is OrtTensor {
+  return value !== null && "dims" in value;
+}
+
+async function load(name: string, model: Uint8Array, options: HostOptions): Promise<InferenceSession> {
+  try {
+    return await InferenceSession.create(model, {
+      intraOpNumThreads: options.threads ?? 1,
+      interOpNumThreads: 1,
+      executionMode: "sequential",
+      graphOptimizationLevel: (options.optimise ?? true) ? "all" : "disabled",
+      logSeverityLevel: 4,
+    });
+  } catch (fault) {
+    throw loadFault(name, fault);
+  }
+}
+
+/** Loads an ONNX model, or a graph, on the host. Throws UserError: NCC0551 to NCC0553 for a model that ONNX Runtime refuses. */
+export async function createHostSession(model: Uint8Array | Graph, options: HostOptions = {}): Promise<HostSession> {
+  const name = model instanceof Uint8Array ? "the model" : model.name;
+  const session = await load(name, model instanceof Uint8Array ? model : writeOnnx(model), options);
+  return {
+    inputs: session.inputNames,
+    outputs: session.outputNames,
+    async run(inputs, fetch = session.outputNames) {
+      const feeds: Record<string, OrtTensor> = {};
+      for (const input of session.inputNames) {
+        const tensor = inputs.get(input);
+        if (!tensor) throw userError("NCC0852", { name, input });
+        feeds[input] = toOrtTensor(input, tensor);
+      }
+      try {
+        const results = await session.run(feeds, [...fetch]);
+        return new Map(
+          fetch.map((output) => {
+            const value = results[output];
+            if (!isTensor(value)) throw userError("NCC0851", { name: output, dtype: "a sequence or an absent optional" });
+            return [output, fromOrtTensor(output, value)];
+          }),
+        );
+      } catch (fault) {
+        throw runFault(name, fault);
+      }
+    },
+    dispose: () => session.release(),
+  };
+}
+
+/** Runs a graph once on the host. Throws as `createHostSession` and `run` do. */
+export async function runGraph(
+  graph: Graph,
+  inputs: ReadonlyMap<string, Tensor>,
+  options: HostOptions = { optimise: false },
+): Promise<Map<string, Tensor>> {
+  const session = await createHostSession(graph, options);
+  try {
+    return await session.run(inputs);
+  } finally {
+    await session.dispose();
+  }
+}

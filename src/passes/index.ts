@@ -1,0 +1,40 @@
+/** Normalise: shapes bound and inferred, constants folded, composites decomposed, pointwise operators fused. */
+import type { Graph } from "../graph/graph.js";
+import { absorb } from "./absorb.js";
+import { bind } from "./bind.js";
+import { clean } from "./clean.js";
+import { decompose } from "./decompose.js";
+import { fold } from "./fold.js";
+import { fuse } from "./fuse.js";
+import { simplify } from "./movement.js";
+import type { NormaliseOptions, Pass } from "./options.js";
+
+export { parseIoConfig } from "./io_config.js";
+export type { BindOptions, Decomposition, Evaluate, IoConfig, NormaliseOptions, OperatorRules, Pass } from "./options.js";
+export { applyPrecision, fastMathWords, fp32CastWords, type Precision, parsePrecision } from "./precision.js";
+
+/** The passes in their order. `--print-ir-after` takes these names. */
+export const passes: readonly { readonly name: string; readonly run: Pass }[] = [
+  { name: "bind", run: bind },
+  { name: "infer", run: (graph, { operators }) => operators.inferTypes(graph) },
+  { name: "fold", run: fold },
+  { name: "clean", run: clean },
+  { name: "decompose", run: decompose },
+  { name: "simplify", run: simplify },
+  { name: "absorb", run: absorb },
+  { name: "merge", run: clean },
+  { name: "fuse", run: fuse },
+];
+
+/**
+ * The imported graph, ready for the check. Afterwards the inputs' types are static, and every other value's, save what follows
+ * from a shape that depends on data. Inputs and outputs keep their names. Throws UserError for faults in the model or the flags.
+ */
+export async function normalise(graph: Graph, options: NormaliseOptions): Promise<Graph> {
+  let current = graph;
+  for (const { name, run } of passes) {
+    current = await run(current, options);
+    options.observe?.(name, current);
+  }
+  return current;
+}

@@ -1,0 +1,66 @@
+import { describe, expect, test } from "vitest";
+import type { Tensor } from "../../src/graph/tensor.js";
+import { parseGraph } from "../../src/graph/text.js";
+import { createHostSession, fromOrtTensor, runGraph, toOrtTensor } from "../../src/host/index.js";
+
+const tensors: Record<string, Tensor> = {
+  float32: { dtype: "float32", shape: [2], data: Float32Array.of(1.5, -0) },
+  float64: { dtype: "float64", shape: [1, 2], data: Float64Array.of(1.5, Number.NaN) },
+  float16: { dtype: "float16", shape: [2], data: Uint16Array.of(0x3c00, 0xfc00) },
+  int64: { dtype: "int64", shape: [1], data: BigInt64Array.of(-(2n ** 62n)) },
+  uint64: { dtype: "uint64", shape: [1], data: BigUint64Array.of(2n ** 63n) },
+  int8: { dtype: "int8", shape: [2], data: Int8Array.of(-128, 127) },
+  bool: { dtype: "bool", shape: [2], data: Uint8Array.of(0, 1) },
+  string: { dtype: "string", shape: [2], data: ["", "ä"] },
+  empty: { dtype: "int32", shape: [0, 3], data: new Int32Array(0) },
+  scalar: { dtype: "uint16", shape: [], data: Uint16Array.of(7) },
+};
+
+describe("tensors to ONNX Runtime and back", () => {
+  test.each(Object.keys(tensors))("%s", (name) => {
+    expect(fromOrtTensor(name, toOrtTensor(name, tensors[name]))).toEqual(tensors[name]);
+  });
+  test.each(Object.keys(tensors))("%s through a model", async (name) => {
+    const { dtype, shape } = tensors[name];
+    const graph = parseGraph(`graph "main" { input %x: ${dtype}[${shape.join(", ")}]
+      %y: ${dtype}[${shape.join(", ")}] = Identity(%x) @copy
+      output %y }`);
+    expect((await runGraph(graph, new Map([["x", tensors[name]]]))).get("y")).toEqual(tensors[name]);
+  });
+  test("what cannot cross is named", () => {
+    const data = new Uint8Array(1);
+    expect(() => toOrtTensor("x", { dtype: "float8e5m2", shape: [1], data })).toThrow(/NCC0851: value x: element type float8e5m2/);
+  });
+  test("a view of a larger buffer crosses alone", () => {
+    const data = new Float32Array([1, 2, 3, 4]).subarray(1, 3);
+    expect(fromOrtTensor("x", toOrtTensor("x", { dtype: "float32", shape: [2], data })).data).toEqual(Float32Array.of(2, 3));
+  });
+});
+
+describe("ONNX Runtime's refusals", () => {
+  const graphOf = (node: string) => parseGraph(`graph "main" { input %x: float32[2, 3]\n %y: float32[*] = ${node}\n output %y }`);
+  test("an unknown operator is named", async () => {
+    await expect(createHostSession(graphOf("Frobnicate(%x) @f"))).rejects.toThrow(/NCC0551: .*operator Frobnicate/);
+  });
+  test("a model that is none", async () => {
+    await expect(createHostSession(Uint8Array.of(1, 2, 3))).rejects.toThrow(/NCC0553/);
+  });
+  test("a missing kernel names its node", async () => {
+    const graph = parseGraph(`graph "main" { input %x: bool[2]\n %y: bool[2] = Relu(%x) @r\n output %y }`);
+    await expect(createHostSession(graph)).rejects.toThrow(/NCC055[23]/);
+  });
+  test("a missing input", async () => {
+    const session = await createHostSession(graphOf("Relu(%x) @relu"));
+    await expect(session.run(new Map())).rejects.toThrow("input x is missing");
+    await session.dispose();
+  });
+  test("a fault while running names the node", async () => {
+    const graph = parseGraph(`graph "main" { input %x: float32[2, 3]\n input %s: int64[1]
+      %y: float32[*] = Reshape(%x, %s) @shape_it\n output %y }`);
+    const inputs = new Map<string, Tensor>([
+      ["x", { dtype: "float32", shape: [2, 3], data: new Float32Array(6) }],
+      ["s", { dtype: "int64", shape: [1], data: BigInt64Array.of(5n) }],
+    ]);
+    await expect(runGraph(graph, inputs)).rejects.toThrow(/NCC0854: node shape_it \(Reshape\)/);
+  });
+});
