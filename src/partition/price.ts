@@ -1,0 +1,30 @@
+/** What a group costs on the host and on a NeuronCore: coarse estimates, only to tell whether moving the work there can pay. */
+import type { Graph, Node } from "../graph/graph.js";
+import { type Hardware, hardware } from "../hardware/hardware.js";
+import { valueBytes } from "./dag.js";
+
+/** All times in seconds. */
+export interface PriceModel {
+  hostSeconds(node: Node): number;
+  /** On a NeuronCore, its inputs being in the chip's DRAM. */
+  deviceSeconds(node: Node): number;
+  /** Between host and chip, one way. */
+  transferSeconds(bytes: number): number;
+  /** Starting one Neuron subgraph. */
+  readonly launchSeconds: number;
+}
+
+/**
+ * Each node takes the longer of its arithmetic and its memory traffic (every operand and result once): on the device at the sustained
+ * share of the peak and at DRAM bandwidth. `flops` counts a multiply-add as two; nodes of open shape count as free on both sides.
+ */
+export function priceModel(graph: Graph, flops: (node: Node) => number, figures: Hardware = hardware): PriceModel {
+  const bytes = (node: Node) => [...node.inputs, ...node.outputs].reduce((sum, value) => sum + valueBytes(graph, value), 0);
+  return {
+    hostSeconds: (node) => Math.max(flops(node) / figures.hostFlops, bytes(node) / figures.hostBytesPerSecond),
+    deviceSeconds: (node) =>
+      Math.max(flops(node) / (figures.peakFlopsPerCore * figures.sustainedShare), bytes(node) / figures.dramBandwidthPerChip),
+    transferSeconds: (count) => count / figures.hostBandwidth,
+    launchSeconds: figures.launchSeconds,
+  };
+}
