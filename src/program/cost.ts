@@ -1,0 +1,76 @@
+/** What one instruction costs on the machine: the facts that scheduling weighs and the simulator's time model adds up. Never depends on data. */
+import type { Hardware } from "../hardware/hardware.js";
+import { type Access, type Buffer, type Dma, deviceBytes, freeCount, type Operation, type Space } from "./program.js";
+
+/** What the cost of an access needs to know of a buffer; lowered buffers, which have no address yet, do as well. */
+export type BufferType = Pick<Buffer, "space" | "dtype">;
+
+/** A DMA's work: `bytes` moved, and `chargedBytes`, in which a contiguous run shorter than a descriptor costs a whole one. */
+export interface DmaCost {
+  readonly bytes: number;
+  readonly chargedBytes: number;
+  /** Both ends in SBUF: it takes none of the chip's DRAM bandwidth. */
+  readonly onChip: boolean;
+}
+
+/** Elements that follow each other in memory, from the first on, in an access's own order; on chip a run ends with its partition. */
+function contiguousElements(access: Access, space: Space): number {
+  let run = 1;
+  for (let axis = access.sizes.length - 1; axis >= 0; axis--) {
+    if (access.sizes[axis] === 1) continue;
+    if (access.strides[axis] !== run) return run;
+    run *= access.sizes[axis];
+  }
+  return space === "dram" && access.partitionCount > 1 && access.partitionStride === run ? run * access.partitionCount : run;
+}
+
+export function dmaCost(operation: Dma, out: BufferType, source: BufferType, hardware: Hardware): DmaCost {
+  const count = operation.out.partitionCount * freeCount(operation.out);
+  const onChip = out.space !== "dram" && source.space !== "dram";
+  const elementBytes = deviceBytes(out.dtype, onChip ? "sbuf" : "dram");
+  const run = Math.min(contiguousElements(operation.out, out.space), contiguousElements(operation.in, source.space));
+  const runBytes = Math.max(1, run) * elementBytes;
+  const bytes = count * elementBytes;
+  return { bytes, chargedBytes: Math.ceil(bytes / runBytes) * Math.max(runBytes, hardware.dmaDescriptorBytes), onChip };
+}
+
+export function sameAccess(a: Access, b: Access): boolean {
+  return (
+    a === b ||
+    (a.buffer === b.buffer &&
+      a.partitionStart === b.partitionStart &&
+      a.partitionCount === b.partitionCount &&
+      a.partitionStride === b.partitionStride &&
+      a.offset === b.offset &&
+      a.sizes.length === b.sizes.length &&
+      a.sizes.every((size, axis) => size === b.sizes[axis] && a.strides[axis] === b.strides[axis]))
+  );
+}
+
+/** Columns that the tensor engine streams for an operation: one a cycle. */
+function tensorColumns(operation: Operation): number {
+  return freeCount(operation.out);
+}
+
+/** Cycles of new stationary values that the instruction before doesn't hide. A transpose's input is its stationary operand. */
+function stationaryCycles(operation: Operation, previous: Operation | undefined, hardware: Hardware): number {
+  if (operation.kind === "matmul" && previous?.kind === "matmul" && sameAccess(operation.stationary, previous.stationary)) return 0;
+  return Math.max(0, hardware.stationaryLoadCycles - (previous ? tensorColumns(previous) : 0));
+}
+
+/**
+ * Cycles of an instruction on a compute engine; `previous` is the one before it in the same stream. The tensor engine takes one cycle
+ * a column, the others one cycle for each element of the partitions that their lanes take at once.
+ */
+export function computeCycles(
+  operation: Operation,
+  previous: Operation | undefined,
+  engine: "tensor" | "scalar" | "vector",
+  hardware: Hardware,
+): number {
+  if (engine === "tensor")
+    return tensorColumns(operation) + stationaryCycles(operation, previous, hardware) + hardware.instructionOverheadCycles;
+  const lanes = engine === "vector" ? hardware.vectorLanes : hardware.scalarLanes;
+  const widest = operation.kind === "reduce" ? operation.in : operation.out;
+  return Math.ceil(widest.partitionCount / lanes) * freeCount(widest) + hardware.instructionOverheadCycles;
+}
