@@ -1,0 +1,127 @@
+/** The benchmarks by name. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { networks } from "../../models/networks.js";
+import { writeOnnx } from "../../src/frontend/onnx/write.js";
+import { compileCold, fileBytes, timingOnly } from "./ours.js";
+import { EngineProcess } from "./process.js";
+import { type EngineName, engineNames } from "./protocol.js";
+
+export interface Row {
+  readonly work: string;
+  readonly threads: number;
+  readonly unit: string;
+  readonly ours: number;
+  readonly peers: Readonly<Record<string, number>>;
+  /** What the project asks of `ours`, in the same unit, where it asks for a number. */
+  readonly limit?: number;
+}
+
+export const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = { resnet50: values, compile, timing, depth };
+
+const ROUNDS = 15;
+const WARM_UP_ROUNDS = 3;
+const IMAGE = [1, 3, 224, 224];
+
+async function withNetwork<T>(name: string, use: (path: string) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), "neuronc-bench-"));
+  try {
+    const path = join(folder, `${name}.onnx`);
+    writeFileSync(path, writeOnnx(networks[name]({ batch: 1 })));
+    return await use(path);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** ResNet-50, batch 1, once loaded: the engines take turns. */
+function values(): Promise<Row[]> {
+  return withNetwork("resnet50", async (model) => {
+    const rows: Row[] = [];
+    for (const threads of [1, 2]) {
+      const times = await interleaved(model, threads);
+      const peers: Record<string, number> = {};
+      for (const [name, seconds] of times) if (name !== "ours") peers[name] = 1e3 * median(seconds);
+      const ours = 1e3 * median(times.get("ours") ?? []);
+      rows.push({
+        work: "resnet50, values, batch 1, steady state",
+        threads,
+        unit: "ms",
+        ours,
+        peers,
+        limit: 0.75 * peers["onnxruntime-web"],
+      });
+    }
+    return rows;
+  });
+}
+
+/** Seconds of each run of each engine. A pause lets the threads of the engine before stop spinning. */
+async function interleaved(model: string, threads: number): Promise<Map<EngineName, number[]>> {
+  const processes = new Map<EngineName, EngineProcess>();
+  const times = new Map<EngineName, number[]>(engineNames.map((name) => [name, []]));
+  try {
+    for (const engine of engineNames) {
+      const child = new EngineProcess();
+      processes.set(engine, child);
+      await child.ask({ kind: "load", engine, model, shape: IMAGE, threads });
+    }
+    for (let round = 0; round < WARM_UP_ROUNDS + ROUNDS; round++) {
+      for (const [engine, child] of processes) {
+        await sleep(50);
+        const seconds = await child.ask({ kind: "run" });
+        if (round >= WARM_UP_ROUNDS) times.get(engine)?.push(seconds);
+      }
+    }
+  } finally {
+    for (const child of processes.values()) child.stop();
+  }
+  return times;
+}
+
+/** A figure of this project alone, on one thread. */
+function row(work: string, unit: string, ours: number, limit?: number): Row {
+  return { work, threads: 1, unit, ours, peers: {}, limit };
+}
+
+/** Cold compiles of ResNet-50: time with the process's start, and peak memory. */
+function compile(): Promise<Row[]> {
+  return withNetwork("resnet50", async (path) => {
+    const runs = [await compileCold(path), await compileCold(path), await compileCold(path)];
+    const megabytes = median(runs.map((run) => run.peakMemoryBytes)) / 1e6;
+    return [
+      row("resnet50, compile, cold process", "s", median(runs.map((run) => run.seconds)), 5),
+      row("resnet50, compile, peak memory", "MB", megabytes, (3 * fileBytes(path)) / 1e6 + 300),
+    ];
+  });
+}
+
+/** The modelled time of one request, without values. */
+function timing(): Promise<Row[]> {
+  return withNetwork("resnet50", async (path) => {
+    const run = await timingOnly(path);
+    const first = run();
+    const warm = median(Array.from({ length: ROUNDS }, run));
+    return [row("resnet50, timing only, first run", "s", first, 0.2), row("resnet50, timing only, once warm", "s", warm, 0.2)];
+  });
+}
+
+/** Compile time against depth: linear where the time per layer does not grow. */
+async function depth(): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const layers of [50, 101, 152]) {
+    const name = `resnet${layers}`;
+    const runs = await withNetwork(name, async (path) => [await compileCold(path), await compileCold(path), await compileCold(path)]);
+    const seconds = median(runs.map((run) => run.seconds));
+    rows.push(row(`${name}, compile, cold process`, "s", seconds), row(`${name}, compile, per layer`, "ms", (1e3 * seconds) / layers));
+  }
+  return rows;
+}

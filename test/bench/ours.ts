@@ -1,0 +1,55 @@
+/** This project as the benchmark sees it: through the package's API, and the simulator's clock. */
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { compileModel, loadModel, readNeff } from "../../src/index.js";
+import { simulateTime } from "../../src/simulator/time.js";
+import { runProcess } from "./process.js";
+import type { Engine, ModelInput } from "./protocol.js";
+
+/** Values on simulated cores, all operations in 16 bits (the compiler's default). */
+export async function loadOurs(path: string, input: ModelInput, threads: number): Promise<Engine> {
+  const { artifact } = await compileModel(path, { inputShapes: new Map([[input.name, input.shape]]) });
+  const model = await loadModel(artifact, { threads });
+  const inputs = new Map([[input.name, { dtype: "float32" as const, shape: input.shape, data: input.data }]]);
+  return { run: async () => void (await model.run(inputs)) };
+}
+
+export interface CompileFigures {
+  readonly seconds: number;
+  readonly peakMemoryBytes: number;
+}
+
+/** `neuronc compile` at batch 1 in a process of its own. */
+export async function compileCold(path: string): Promise<CompileFigures> {
+  const folder = mkdtempSync(join(tmpdir(), "neuronc-bench-"));
+  try {
+    const command = new URL("../../../bin/neuronc.js", import.meta.url).pathname;
+    const started = performance.now();
+    const text = await runProcess([command, "compile", path, "--batch-size", "1", "--json", "--output", join(folder, "out.neff")]);
+    const seconds = (performance.now() - started) / 1e3;
+    const report: unknown = JSON.parse(text);
+    if (typeof report !== "object" || report === null || !("peakMemoryBytes" in report) || typeof report.peakMemoryBytes !== "number") {
+      throw new Error("neuronc compile --json: no peakMemoryBytes");
+    }
+    return { seconds, peakMemoryBytes: report.peakMemoryBytes };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Seconds to simulate the time of one request, without values, in this process. */
+export async function timingOnly(path: string): Promise<() => number> {
+  const { bytes } = await compileModel(path, { batchSize: 1 });
+  const chains = [...readNeff(bytes).programs.values()].map((stages) => stages.map(({ program }) => program));
+  return () => {
+    const started = performance.now();
+    for (const stages of chains) simulateTime(stages);
+    return (performance.now() - started) / 1e3;
+  };
+}
+
+/** Bytes of a file: what an ONNX model's weights take, to within its small rest. */
+export function fileBytes(path: string): number {
+  return statSync(path).size;
+}
