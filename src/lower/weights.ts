@@ -30,8 +30,10 @@ export interface WeightGroup {
   readonly inputs: readonly ChannelTile[];
 }
 
-/** Runs shorter than this in each partition make slow DMAs, so that small tiles are loaded together. */
+/** A DMA brings at least this many bytes to each partition where there are as many: output tiles are loaded together. */
 const RUN_BYTES = 1024;
+/** A DMA brings at most about this many bytes to each partition: so many input tiles are loaded together. */
+const LOAD_BYTES = 2 * 1024;
 
 /** First input channel and count that output channels [start, start + count) use. */
 function inputsOf(source: WeightSource, start: number, count: number): { start: number; count: number } {
@@ -44,7 +46,8 @@ function inputsOf(source: WeightSource, start: number, count: number): { start: 
 /** The groups in which a contraction's weights are loaded. */
 export function weightGroups(source: WeightSource): WeightGroup[] {
   const tiles = channelTiles(0, source.outputOffsets.length, hardware.tensorColumns);
-  const perTile = source.tapOffsets.length * hardware.tensorColumns * 2;
+  const inputTiles = Math.ceil(source.inputOffsets.length / hardware.sbufPartitions);
+  const perTile = inputTiles * source.tapOffsets.length * hardware.tensorColumns * 2;
   const together = source.groups > 1 ? 1 : Math.max(1, Math.ceil(RUN_BYTES / perTile));
   const groups: WeightGroup[] = [];
   for (let first = 0; first < tiles.length; first += together) {
@@ -65,31 +68,50 @@ export function weightBytes(source: WeightSource, groups: readonly WeightGroup[]
   return elements * 2;
 }
 
-/** One group on chip: for each tile of input channels a buffer of [output tile][tap][m] in each partition. */
+/** Whole tiles of input channels that stand next to each other are loaded by one DMA, up to `limit` of them. */
+function inputRuns(inputs: readonly ChannelTile[], limit: number): ChannelTile[][] {
+  const runs: ChannelTile[][] = [];
+  const isWhole = (tile: ChannelTile) => tile.count === hardware.sbufPartitions;
+  for (const tile of inputs) {
+    const last = runs[runs.length - 1];
+    if (last && last.length < limit && isWhole(tile) && last.every(isWhole)) last.push(tile);
+    else runs.push([tile]);
+  }
+  return runs;
+}
+
+/** One group on chip: for each run of input tiles a buffer of [input tile][output tile][tap][m] in each partition. */
 export class LoadedWeights {
   readonly #source: WeightSource;
   readonly #group: WeightGroup;
+  /** By input tile: from where its weights begin in each partition. */
   readonly #views: readonly View[];
+  /** Weights of one input channel to all of the group's output channels. */
+  readonly #perChannel: number;
 
   constructor(context: Context, name: string, source: WeightSource, group: WeightGroup) {
     this.#source = source;
     this.#group = group;
-    this.#views = source.tapOffsets.length === 0 ? [] : group.inputs.map((tile) => this.#load(context, name, tile));
+    this.#perChannel = source.tapOffsets.length * group.outputs.reduce((sum, output) => sum + output.count, 0);
+    const limit = Math.max(1, Math.floor(LOAD_BYTES / (2 * Math.max(1, this.#perChannel))));
+    const runs = this.#perChannel === 0 ? [] : inputRuns(group.inputs, limit);
+    this.#views = runs.flatMap((run) => this.#load(context, name, run));
   }
 
-  #load(context: Context, name: string, tile: ChannelTile): View {
-    const { dtype, tapOffsets } = this.#source;
-    const perPartition = this.#group.outputs.reduce((sum, output) => sum + output.count * tapOffsets.length, 0);
-    const packed = deviceArray(dtype, tile.count * perPartition);
+  #load(context: Context, name: string, run: readonly ChannelTile[]): View[] {
+    const { dtype } = this.#source;
+    const [{ start, count, partition }] = run;
+    const perPartition = run.length * this.#perChannel;
+    const packed = deviceArray(dtype, count * perPartition);
     let at = 0;
-    for (let k = tile.start; k < tile.start + tile.count; k++) {
-      for (const output of this.#group.outputs) at = this.#packRow(packed, at, k, output);
+    for (let row = 0; row < count; row++) {
+      for (const tile of run) for (const output of this.#group.outputs) at = this.#packRow(packed, at, tile.start + row, output);
     }
-    const label = `${name}.${this.#group.outputs[0].start}.${tile.start}`;
-    const dram = context.emitter.dram(label, "constant", dtype, [tile.count, perPartition], new Uint8Array(packed.buffer));
-    const chip = context.values.temporary(`${label}.sbuf`, dtype, tile.partition, tile.count, [perPartition]);
+    const label = `${name}.${this.#group.outputs[0].start}.${start}`;
+    const dram = context.emitter.dram(label, "constant", dtype, [count, perPartition], new Uint8Array(packed.buffer));
+    const chip = context.values.temporary(`${label}.sbuf`, dtype, partition, count, [perPartition]);
     context.values.move({ ...chip, buffer: dram, space: "dram", partitionStart: 0, partitionStride: perPartition }, chip);
-    return chip;
+    return run.map((_, index) => ({ ...chip, offset: index * this.#perChannel }));
   }
 
   /** The weights of input channel k to one output tile, tap by tap; returns the position after them. */
@@ -113,7 +135,8 @@ export class LoadedWeights {
     const { outputs } = this.#group;
     const before = outputs.slice(0, outputTile).reduce((sum, output) => sum + output.count * this.#source.tapOffsets.length, 0);
     const { count } = outputs[outputTile];
-    return { ...this.#views[inputTile], offset: before + tap * count, dims: [{ size: count, stride: 1 }] };
+    const view = this.#views[inputTile];
+    return { ...view, offset: view.offset + before + tap * count, dims: [{ size: count, stride: 1 }] };
   }
 }
 

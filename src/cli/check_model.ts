@@ -1,0 +1,209 @@
+/** `neuron-check-model`: which operators run on NeuronCores, before and after compiling. The layout is the vendor's; reasons are added. */
+import { closeSync, openSync, readSync } from "node:fs";
+import { Command } from "commander";
+import type { ModelCheck } from "../compile.js";
+import type { Manifest } from "../neff/artifact.js";
+import { version } from "../version.js";
+import { inputShape, wholeNumber } from "./flags.js";
+import { columns, groupBy } from "./format.js";
+import { type Streams, Terminal } from "./terminal.js";
+
+/** The name under which a Neuron subgraph counts as one operation of a compiled model. */
+const NEURON_OP = "NeuronOp";
+/** No-operations of a model at inference: the tables leave them out. */
+const excludedTypes: readonly string[] = ["Constant", "Identity"];
+
+interface CheckFlags {
+  show_names?: boolean;
+  expand_subgraph?: boolean;
+  batchSize?: number;
+  inputShape?: Map<string, readonly number[]>;
+  json?: boolean;
+}
+
+export function checkModelCommand(streams: Streams): Command {
+  return new Command("neuron-check-model")
+    .description("Shows which operators of a model run on NeuronCores")
+    .version(version)
+    .argument("<path>", "an ONNX model or a NEFF file")
+    .option("--show_names", "one row for each operator, with its name")
+    .option("--expand_subgraph", "the operators inside each Neuron subgraph")
+    .option("--batch-size <n>", "extent of every input's open first dimension; 1 if absent", wholeNumber("--batch-size", 1, 2 ** 31 - 1))
+    .option("--input-shape <name=shape>", "shape of one input, as NAME=1,3,224,224; may be repeated", inputShape)
+    .option("--json", "print one JSON object")
+    .action((path: string, flags: CheckFlags) => check(path, flags, new Terminal(streams, "WARN", flags.json)));
+}
+
+async function check(path: string, flags: CheckFlags, terminal: Terminal): Promise<void> {
+  if (isNeff(path)) {
+    const { readBytes } = await import("../runtime/files/files.js");
+    const { readManifest } = await import("../neff/neff.js");
+    const { manifest } = readManifest(readBytes(path), path);
+    if (flags.json) terminal.object(compiledObject(manifest));
+    else terminal.print(compiledLayout(manifest, flags));
+    return;
+  }
+  const { checkModel } = await import("../compile.js");
+  const verdict = await checkModel(path, { batchSize: flags.batchSize, inputShapes: flags.inputShape });
+  if (flags.json) terminal.object(uncompiledObject(verdict));
+  else terminal.print(uncompiledLayout(verdict, flags));
+}
+
+/** By the start of the header: package version 2, header size 1024. False where the file can't be read: the importer says why. */
+function isNeff(path: string): boolean {
+  if (path.endsWith(".neff")) return true;
+  try {
+    const start = Buffer.alloc(16);
+    const file = openSync(path, "r");
+    try {
+      return readSync(file, start, 0, 16, 0) === 16 && start.readBigUInt64LE(0) === 2n && start.readBigUInt64LE(8) === 1024n;
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return false;
+  }
+}
+
+interface Row {
+  readonly name: string;
+  readonly type: string;
+  readonly supported: boolean;
+}
+
+function counted<T extends Row>(rows: readonly T[]): T[] {
+  return rows.filter((row) => !excludedTypes.includes(row.type));
+}
+
+/** Supported rows first, each half in the order of first appearance. */
+function operatorTable(rows: readonly Row[], showNames: boolean): string {
+  const ordered = [...rows.filter((row) => row.supported), ...rows.filter((row) => !row.supported)];
+  const word = (row: Row) => (row.supported ? "Yes" : "No");
+  const longest = (values: readonly string[]) => Math.max(8, ...values.map((value) => value.length));
+  const typeWidth = longest(ordered.map((row) => row.type));
+  if (showNames) {
+    const widths = [longest(ordered.map((row) => row.name)), typeWidth, 4];
+    return columns(
+      ["Op Name", "Op Type", "Neuron Supported ?"],
+      widths,
+      ordered.map((row) => [row.name, row.type, word(row)]),
+    );
+  }
+  const groups = [...groupBy(ordered, (row) => `${row.supported} ${row.type}`).values()];
+  const cells = groups.map((group) => [group[0].type, String(group.length), word(group[0])]);
+  return columns(["Op Type", "Num Instances", "Neuron Supported ?"], [typeWidth, 14, 4], cells);
+}
+
+function legend(showNames: boolean): string[] {
+  return [
+    ...(showNames
+      ? ["* Each line shows an operation's name and type, and whether the operation runs on a NeuronCore."]
+      : ["* Each line shows an operation type, the number of its instances in the model,", "* and whether they run on a NeuronCore."]),
+    "* Some operation types are left out because they are no-operations or belong to training:",
+    ` [${excludedTypes.map((type) => `'${type}'`).join(", ")}]`,
+    "",
+  ];
+}
+
+function totals(rows: readonly Row[]): { total: number; supported: number; percent: string } {
+  const supported = rows.filter((row) => row.supported).length;
+  return { total: rows.length, supported, percent: rows.length === 0 ? "0" : ((100 * supported) / rows.length).toFixed(1) };
+}
+
+function uncompiledLayout({ operators, note }: ModelCheck, flags: CheckFlags): string {
+  const rows = counted(operators);
+  const { total, supported, percent } = totals(rows);
+  const lines = [
+    "",
+    "* The following table shows the supported and unsupported operations within this uncompiled model.",
+    ...legend(flags.show_names === true),
+    operatorTable(rows, flags.show_names === true),
+    "",
+    `* Total inference operations: ${total}`,
+    `* Total Neuron supported inference operations: ${supported}`,
+    `* Percent of total inference operations supported by Neuron: ${percent}`,
+    "",
+  ];
+  const refused = rows.filter((row) => !row.supported);
+  if (refused.length > 0) {
+    lines.push("* Why operations do not run on a NeuronCore:");
+    for (const [reason, group] of groupBy(refused, (row) => `${row.type}: ${row.reason ?? "no reason given"}`)) {
+      const names = group.map((row) => row.name);
+      lines.push(`  ${reason} (${names.length > 5 && !flags.show_names ? `${names.slice(0, 5).join(", ")}, ...` : names.join(", ")})`);
+    }
+    lines.push("");
+  }
+  if (note) lines.push(`* ${note}`, "");
+  return lines.join("\n");
+}
+
+function uncompiledObject({ operators, note }: ModelCheck): object {
+  const { total, supported, percent } = totals(counted(operators));
+  return { compiled: false, total, supported, percent: Number(percent), excludedTypes, operators, ...(note ? { note } : {}) };
+}
+
+function compiledRows({ subgraphs }: Manifest): Row[] {
+  return subgraphs.flatMap((subgraph): Row[] =>
+    subgraph.device === "neuron"
+      ? [{ name: subgraph.id, type: NEURON_OP, supported: true }]
+      : subgraph.nodes.map((node) => ({ ...node, supported: false })),
+  );
+}
+
+function compiledLayout(manifest: Manifest, flags: CheckFlags): string {
+  const neuron = manifest.subgraphs.filter((subgraph) => subgraph.device === "neuron");
+  const showNames = flags.show_names === true;
+  const headers = ["Subgraph Name", "Num Pipelined NeuronCores"];
+  const widths = [Math.max(14, ...neuron.map((subgraph) => subgraph.id.length)), headers[1].length];
+  const cells = neuron.map((subgraph) => [subgraph.id, String(subgraph.stages?.length ?? 0)]);
+  const [head, dashes, ...rows] = columns(headers, widths, cells).split("\n");
+  const expanded = rows.flatMap((row, index) => (flags.expand_subgraph ? [row, innerTable(neuron[index], showNames), ""] : [row]));
+  return [
+    "",
+    `* Found ${neuron.length} Neuron subgraph(s) (${NEURON_OP}(s)) in this compiled model.`,
+    "* Use this tool on the original uncompiled model to see Neuron supported operations.",
+    "* The following table shows all operations, including Neuron subgraphs.",
+    ...legend(showNames),
+    operatorTable(counted(compiledRows(manifest)), showNames),
+    "",
+    `* Please run this model on Inf1 instance with at least ${leastCores(manifest)} NeuronCore(s).`,
+    "* The following list shows each Neuron subgraph with the number of pipelined NeuronCores that it uses",
+    "* (and subgraph operations if --expand_subgraph is used):",
+    "",
+    head,
+    dashes,
+    ...expanded,
+    "",
+  ].join("\n");
+}
+
+function innerTable(subgraph: Manifest["subgraphs"][number], showNames: boolean): string {
+  const longest = (values: readonly string[]) => Math.max(8, ...values.map((value) => value.length));
+  const { nodes } = subgraph;
+  const typeWidth = longest(nodes.map((node) => node.type));
+  const indent = "     ";
+  if (showNames) {
+    const widths = [longest(nodes.map((node) => node.name)), typeWidth];
+    return columns(
+      ["Op Name", "Op Type"],
+      widths,
+      nodes.map((node) => [node.name, node.type]),
+      indent,
+    );
+  }
+  const cells = [...groupBy(nodes, (node) => node.type)].map(([type, group]) => [type, String(group.length)]);
+  return columns(["Op Type", "Num Instances"], [typeWidth, 14], cells, indent);
+}
+
+function leastCores({ subgraphs }: Manifest): number {
+  return Math.max(0, ...subgraphs.map((subgraph) => subgraph.stages?.length ?? 0));
+}
+
+function compiledObject(manifest: Manifest): object {
+  return {
+    compiled: true,
+    neuronCores: leastCores(manifest),
+    operators: manifest.operators,
+    subgraphs: manifest.subgraphs.map(({ id, device, nodes, stages }) => ({ id, device, cores: stages?.length ?? 0, nodes })),
+  };
+}

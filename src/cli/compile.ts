@@ -1,0 +1,204 @@
+/** `neuronc compile`: the compiler's command line. */
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import type { CompileOptions, CompileReport } from "../compile.js";
+import { userError } from "../diagnostics/diagnostic.js";
+import { checkWritable, writeWhole } from "./files.js";
+import { collect, inputShape, ioConfig, logLevel, oneOf, wholeNumber } from "./flags.js";
+import { bytes, flops, groupBy, percent, significant, table } from "./format.js";
+import { type LogLevel, type Streams, Terminal } from "./terminal.js";
+
+export const frameworks = ["ONNX", "TENSORFLOW"] as const;
+
+/** The phases whose result `--print-ir-after` shows. */
+export const printablePhases = ["import", "normalise", "check", "partition", "lower", "schedule"] as const;
+
+/** The least and most cores of a pipeline: those of the largest instance. */
+const PIPELINE_CORES = [1, 64] as const;
+const LARGEST = 2 ** 31 - 1;
+
+interface CompileFlags {
+  framework?: (typeof frameworks)[number];
+  ioConfig?: unknown;
+  batchSize?: number;
+  inputShape?: Map<string, readonly number[]>;
+  dynamicBatchSize?: boolean;
+  neuroncorePipelineCores?: number;
+  numNeuroncores?: number;
+  fastMath?: string[];
+  fp32Cast?: string;
+  minimumSegmentSize?: number;
+  /** Of --no-fuse-ops: commander drops the `no`, and gives true where the flag is absent. */
+  fuseOps: string[] | true;
+  forceFuseOps?: string[];
+  enableSaturateInfinity?: boolean;
+  enableFastLoadingNeuronBinaries?: boolean;
+  enableFastContextSwitch?: boolean;
+  pipeline?: string[];
+  output: string;
+  printIrAfter?: string[];
+  verifyEach?: boolean;
+  json?: boolean;
+  verbose?: LogLevel;
+}
+
+/** Adds `compile` to a command. */
+export function addCompile(program: Command, streams: Streams): void {
+  program
+    .command("compile")
+    .description("compile a model to a NEFF file")
+    .argument("<model...>", "an ONNX file")
+    .option("--framework <name>", "the model's framework: ONNX; found from the file if absent", oneOf("--framework", frameworks))
+    .option("--io-config <json>", "shapes and types of inputs, and outputs: JSON or a file that holds it", ioConfig)
+    .option("--batch-size <n>", "extent of every input's open first dimension", wholeNumber("--batch-size", 1, LARGEST))
+    .option("--input-shape <name=shape>", "shape of one input, as NAME=1,3,224,224; may be repeated", inputShape)
+    .option("--dynamic-batch-size", "let the runtime split larger batches")
+    .option(
+      "--neuroncore-pipeline-cores <n>",
+      "cores of a pipeline; the artifact may use fewer",
+      wholeNumber("--neuroncore-pipeline-cores", ...PIPELINE_CORES),
+    )
+    .option("--num-neuroncores <n>", "older name of --neuroncore-pipeline-cores", wholeNumber("--num-neuroncores", ...PIPELINE_CORES))
+    .option("--fast-math <words...>", "all (default), none, fp32-cast-*, fast-relayout, no-fast-relayout")
+    .option("--fp32-cast <word>", "older form of the casting part of --fast-math: all, matmult, matmult-fp16, matmult-bf16, all-fp16")
+    .option("--minimum-segment-size <n>", "fewest operators of a Neuron subgraph", wholeNumber("--minimum-segment-size", 0, LARGEST))
+    .option("--no-fuse-ops <names...>", "operators to leave on the CPU")
+    .option("--force-fuse-ops <names...>", "operators to put on NeuronCores, whatever it costs")
+    .option("--enable-saturate-infinity", "turn infinities into the largest numbers before operations that would give NaN")
+    .option("--enable-fast-loading-neuron-binaries", "write the artifact uncompressed")
+    .option("--enable-fast-context-switch", "load weights at the start of each inference instead of with the model")
+    .option("--pipeline <words...>", "accepted for the vendor's integrations: compile SaveTemps")
+    .option("--output <file>", "the NEFF file", "out.neff")
+    .option("--print-ir-after <phase>", `print what a phase made: ${printablePhases.join(", ")}; may be repeated`, collect)
+    .option("--verify-each", "check the graph after every pass and the program after scheduling")
+    .option("--json", "print one JSON object")
+    .option("--verbose <level>", "DEBUG, INFO, WARN or ERROR", logLevel)
+    .action(async (models: string[], flags: CompileFlags, command: Command) => {
+      const level = flags.verbose ?? command.optsWithGlobals<{ verbose?: LogLevel }>().verbose;
+      await compile(models, flags, new Terminal(streams, level, flags.json));
+    });
+}
+
+async function compile(models: readonly string[], flags: CompileFlags, terminal: Terminal): Promise<void> {
+  if (models.length > 1) {
+    throw userError("NCC0402", {
+      flag: "MODEL",
+      value: models.join(" "),
+      expected: "one file is wanted; put the model before flags that take several words",
+    });
+  }
+  if (flags.framework === "TENSORFLOW") {
+    throw userError("NCC0410", { flag: "--framework", value: "TENSORFLOW", instead: "convert the model to ONNX" });
+  }
+  for (const phase of flags.printIrAfter ?? []) oneOf("--print-ir-after", printablePhases)(phase.split(":")[0]);
+  checkWritable(flags.output);
+  const { compileModel } = await import("../compile.js");
+  const started = performance.now();
+  const { report, bytes: file } = await compileModel(models[0], compileOptions(flags, terminal));
+  writeWhole(flags.output, file);
+  const result = {
+    output: resolve(flags.output),
+    ...report,
+    seconds: (performance.now() - started) / 1000,
+    peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+  };
+  for (const note of report.notes) terminal.log("WARN", note);
+  if (flags.json) terminal.object(result);
+  else terminal.print(describe(result));
+}
+
+function compileOptions(flags: CompileFlags, terminal: Terminal): CompileOptions {
+  const wanted = flags.printIrAfter ?? [];
+  return {
+    ioConfig: flags.ioConfig,
+    batchSize: flags.batchSize,
+    inputShapes: flags.inputShape,
+    dynamicBatchSize: flags.dynamicBatchSize,
+    neuroncorePipelineCores: flags.neuroncorePipelineCores ?? flags.numNeuroncores,
+    fastMath: flags.fastMath,
+    fp32Cast: flags.fp32Cast,
+    minimumSegmentSize: flags.minimumSegmentSize,
+    noFuseOps: flags.fuseOps === true ? undefined : flags.fuseOps,
+    forceFuseOps: flags.forceFuseOps,
+    enableSaturateInfinity: flags.enableSaturateInfinity,
+    enableFastLoadingNeuronBinaries: flags.enableFastLoadingNeuronBinaries,
+    enableFastContextSwitch: flags.enableFastContextSwitch,
+    verifyEach: flags.verifyEach,
+    progress: (phase) => terminal.progress(`neuronc: ${phase}`),
+    log: (level, message) => terminal.log(level, message),
+    observe: (phase, text) => {
+      if (!wanted.some((word) => phase === word || phase.startsWith(`${word} `))) return;
+      const shown = `// after ${phase}\n${text()}`;
+      if (flags.json) terminal.log("ERROR", shown);
+      else terminal.print(shown);
+    },
+  };
+}
+
+interface CompileResult extends CompileReport {
+  readonly output: string;
+  readonly seconds: number;
+  readonly peakMemoryBytes: number;
+}
+
+/** What a person wants to know of a compile: support, partition, stages, memory, time. */
+function describe(result: CompileResult): string {
+  return [summary(result), support(result), partition(result), stages(result), prediction(result), written(result)]
+    .filter((part) => part !== "")
+    .join("\n\n");
+}
+
+function summary({ name, signature }: CompileResult): string {
+  const values = (list: CompileResult["signature"]["outputs"]) =>
+    list.map((value) => `${value.name} ${value.dtype}[${value.shape ?? "..."}]`).join(", ");
+  return `${name || "model"}\n  inputs   ${values(signature.inputs)}\n  outputs  ${values(signature.outputs)}`;
+}
+
+function support({ operators, flops: total, flopsOnNeuron }: CompileResult): string {
+  const refused = operators.filter((operator) => operator.device === "cpu");
+  const lines = [
+    `Support: ${operators.length - refused.length} of ${operators.length} operators on NeuronCores, ${percent(flopsOnNeuron)} of ${flops(total)}`,
+  ];
+  for (const [key, group] of groupBy(refused, ({ type, reason }) => `${type}: ${reason ?? "no reason given"}`)) {
+    const names = group.slice(0, 3).map((operator) => operator.name);
+    lines.push(`  on the CPU: ${group.length} x ${key} (${names.join(", ")}${group.length > 3 ? ", ..." : ""})`);
+  }
+  return lines.join("\n");
+}
+
+function partition({ subgraphs }: CompileResult): string {
+  const rows = subgraphs.map(({ id, device, operators, flops: count, stages: list, ms }) => [
+    id,
+    device === "neuron" ? "NeuronCore" : "CPU",
+    String(operators),
+    flops(count),
+    String(list?.length ?? ""),
+    `${significant(ms)} ms`,
+  ]);
+  return `Partition\n${table(["Subgraph", "Device", "Operators", "Work", "Stages", "Predicted"], rows, "  ")}`;
+}
+
+function stages({ subgraphs }: CompileResult): string {
+  const rows = subgraphs.flatMap(({ id, stages: list }) =>
+    (list ?? []).map((stage) => [
+      id,
+      String(stage.core),
+      bytes(stage.weightBytes),
+      bytes(stage.residentWeightBytes),
+      bytes(stage.sbufPeakBytes),
+      bytes(stage.sbufBoundBytes),
+      `${significant(stage.ms)} ms`,
+    ]),
+  );
+  if (rows.length === 0) return "";
+  return `Memory\n${table(["Subgraph", "Core", "Weights", "Resident", "SBUF peak", "SBUF bound", "Alone"], rows, "  ")}`;
+}
+
+function prediction({ predicted, neuronCores }: CompileResult): string {
+  const cores = `${neuronCores} NeuronCore${neuronCores === 1 ? "" : "s"}`;
+  return `Predicted on ${cores}: latency ${significant(predicted.latencyMs)} ms, throughput ${significant(predicted.throughputPerSecond)} inferences/s (one copy, streamed)`;
+}
+
+function written({ output, bytes: size, sha256, seconds, peakMemoryBytes }: CompileResult): string {
+  return `Wrote ${output}: ${bytes(size)}, sha256 ${sha256.slice(0, 16)}...; ${seconds.toFixed(1)} s, peak memory ${bytes(peakMemoryBytes)}`;
+}

@@ -1,0 +1,64 @@
+/** Files that commands write: whole or not at all. */
+import { accessSync, constants, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { userError } from "../diagnostics/diagnostic.js";
+
+function refusal(path: string, error: unknown): Error {
+  if (!(error instanceof Error) || !("code" in error)) return error instanceof Error ? error : new Error(String(error));
+  return userError("NCC0706", { path, detail: String(error.code) });
+}
+
+/** Fails early where `path` can't be written later. Errors: NCC0706. */
+export function checkWritable(path: string): void {
+  try {
+    accessSync(dirname(path), constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw refusal(path, error);
+  }
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw userError("NCC0706", { path, detail: "it is a directory" });
+}
+
+/** Writes beside `path`, then renames: readers never see a part of it. Errors: NCC0706, with nothing left behind. */
+export function writeWhole(path: string, bytes: Uint8Array | string): void {
+  const temporary = `${path}.${process.pid}.partial`;
+  try {
+    writeFileSync(temporary, bytes);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw refusal(path, error);
+  }
+}
+
+/** Makes a folder with those above it. Errors: NCC0706. */
+export function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw refusal(path, error);
+  }
+}
+
+/** File names in one folder for names that may hold any character: safe on every system, and distinct. */
+export function fileNames(names: readonly string[], extension: string): string[] {
+  const taken = new Set<string>();
+  return names.map((name) => {
+    const plain =
+      name
+        .replace(/[^A-Za-z0-9_.-]/g, "_")
+        .replace(/^\.+/, "_")
+        .slice(0, 100) || "_";
+    let file = plain + extension;
+    for (let count = 2; taken.has(file.toLowerCase()); count++) file = `${plain}_${count}${extension}`;
+    taken.add(file.toLowerCase());
+    return file;
+  });
+}
+
+/** A path inside `folder` for an archive member. Errors: NCC0705 for a name that leads outside. */
+export function inside(folder: string, member: string, archive: string): string {
+  if (member.startsWith("/") || member.split(/[\\/]/).includes("..")) {
+    throw userError("NCC0705", { file: archive, detail: `its member ${member} leads outside the folder` });
+  }
+  return join(folder, member);
+}

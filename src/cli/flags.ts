@@ -1,0 +1,75 @@
+/** Values of flags, checked. Each parser throws a UserError that names the flag, the value and what it takes. */
+import { existsSync, readFileSync } from "node:fs";
+import { userError } from "../diagnostics/diagnostic.js";
+import { didYouMean } from "../diagnostics/suggest.js";
+import { type LogLevel, logLevels } from "./terminal.js";
+
+/** A whole number in `[least, most]`, written in plain digits. */
+export function wholeNumber(flag: string, least: number, most: number): (value: string) => number {
+  return (value) => {
+    const number = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
+    if (!(number >= least && number <= most))
+      throw userError("NCC0402", { flag, value, expected: `not a whole number from ${least} to ${most}` });
+    return number;
+  };
+}
+
+/** One of some words, in any case. */
+export function oneOf<const W extends string>(flag: string, words: readonly W[]): (value: string) => W {
+  return (value) => {
+    const found = words.find((word) => word.toLowerCase() === value.toLowerCase());
+    if (!found) throw userError("NCC0403", { flag, value, suggestion: didYouMean(value, words), words: words.join(", ") });
+    return found;
+  };
+}
+
+/** `--verbose`: a word, or a number as the vendor's integrations pass it: 0, 1, 2 = more and more, 35 = progress only. */
+export function logLevel(value: string): LogLevel {
+  if (!/^\d+$/.test(value)) return oneOf("--verbose", logLevels)(value);
+  const number = Number(value);
+  return number >= 3 || number === 0 ? "WARN" : number === 1 ? "INFO" : "DEBUG";
+}
+
+/** Collects `NAME=1,3,224,224` of repeated `--input-shape` flags. `NAME=` is a scalar. */
+export function inputShape(value: string, before: ReadonlyMap<string, readonly number[]> = new Map()): Map<string, readonly number[]> {
+  const match = /^(.+)=((?:\d{1,15}(?:,\d{1,15})*)?)$/.exec(value);
+  if (!match) throw userError("NCC0405", { value });
+  const shape = match[2] === "" ? [] : match[2].split(",").map(Number);
+  return new Map([...before, [match[1], shape]]);
+}
+
+/** `--io-config`: JSON itself, or the name of a file that holds it. The value is checked by `parseIoConfig`. */
+export function ioConfig(value: string): unknown {
+  const inline = value.trimStart().startsWith("{");
+  if (!inline && !existsSync(value)) throw userError("NCC0406", { detail: `${value} is neither JSON nor a file` });
+  try {
+    return JSON.parse(inline ? value : readFileSync(value, "utf8"));
+  } catch (error) {
+    throw userError("NCC0406", { detail: `${inline ? "it" : value} is not JSON: ${error instanceof Error ? error.message : error}` });
+  }
+}
+
+/** Collects the values of a repeated flag. */
+export function collect(value: string, before: readonly string[] = []): string[] {
+  return [...before, value];
+}
+
+/** What an `--input NAME=...` flag asks for. */
+export type InputSource =
+  | { readonly kind: "file"; readonly path: string }
+  | { readonly kind: "random"; readonly seed: number }
+  | { readonly kind: "zeros" };
+
+export function inputSource(value: string, before: ReadonlyMap<string, InputSource> = new Map()): Map<string, InputSource> {
+  const at = value.indexOf("=");
+  if (at < 1 || at === value.length - 1) throw userError("NCC0408", { value });
+  return new Map([...before, [value.slice(0, at), sourceOf(value, value.slice(at + 1))]]);
+}
+
+function sourceOf(flag: string, source: string): InputSource {
+  if (source === "zeros") return { kind: "zeros" };
+  const random = /^random(?::(.*))?$/.exec(source);
+  if (!random) return { kind: "file", path: source };
+  if (!/^\d{1,9}$/.test(random[1] ?? "0")) throw userError("NCC0408", { value: flag });
+  return { kind: "random", seed: Number(random[1] ?? "0") };
+}

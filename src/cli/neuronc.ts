@@ -1,0 +1,30 @@
+/** `neuronc`: compile and list-operators. */
+import { Command, Option } from "commander";
+import { userError } from "../diagnostics/diagnostic.js";
+import { version } from "../version.js";
+import { addCompile, frameworks } from "./compile.js";
+import { logLevel, oneOf } from "./flags.js";
+import { type Streams, Terminal } from "./terminal.js";
+
+export function neuronc(streams: Streams): Command {
+  const program = new Command("neuronc")
+    .description("An open graph compiler for AWS Inferentia (Inf1)")
+    .version(version)
+    .option("--verbose <level>", "DEBUG, INFO, WARN or ERROR", logLevel)
+    .addOption(new Option("--log-level <level>", "older name of --verbose").argParser(logLevel).hideHelp());
+  addCompile(program, streams);
+  program
+    .command("list-operators")
+    .description("print the operators that run on NeuronCores, one a line")
+    .requiredOption("--framework <name>", frameworks.join(" or "), oneOf("--framework", frameworks))
+    .option("--json", "print one JSON object")
+    .action(async ({ framework, json }: { framework: (typeof frameworks)[number]; json?: boolean }) => {
+      if (framework === "TENSORFLOW") throw userError("NCC0410", { flag: "--framework", value: framework, instead: "ONNX is" });
+      const { supportedOperators } = await import("../operators/index.js");
+      const names = [...supportedOperators(framework)];
+      const terminal = new Terminal(streams, "WARN", json);
+      if (json) terminal.object({ framework, operators: names });
+      else for (const name of names) terminal.print(name);
+    });
+  return program;
+}

@@ -1,0 +1,319 @@
+/** The driver: it hands each phase what the one before it made. Nothing here knows an operator or an instruction. */
+import { createHash } from "node:crypto";
+import { userError } from "./diagnostics/diagnostic.js";
+import { fingerprint } from "./fingerprint.js";
+import { importModel } from "./frontend/index.js";
+import { writeOnnx } from "./frontend/onnx/write.js";
+import type { Graph } from "./graph/graph.js";
+import { printGraph } from "./graph/text.js";
+import { verifyGraph } from "./graph/verify.js";
+import { defaultBudget, lower } from "./lower/index.js";
+import type { Step } from "./lower/lowered.js";
+import { type Artifact, MANIFEST_FORMAT, type Manifest, type SubgraphManifest } from "./neff/artifact.js";
+import { constantIndex, writeNeff } from "./neff/neff.js";
+import { decompose } from "./operators/decompositions.js";
+import { checkNode, describeReason, flopsOf, recordOf, supportedOperators } from "./operators/index.js";
+import { inferTypes } from "./operators/infer.js";
+import type { Reason } from "./operators/record.js";
+import { partition, priceModel, type Subgraph, sourceOperators } from "./partition/index.js";
+import { applyPrecision, type BindOptions, normalise, type Precision, parseIoConfig, parsePrecision } from "./passes/index.js";
+import { checkProgram, describeFault } from "./program/check.js";
+import type { LoadedProgram, Program } from "./program/program.js";
+import { printOperation, printProgram } from "./program/text.js";
+import { releaseBuffers } from "./release.js";
+import {
+  launchMs,
+  manifestOptions,
+  notesOn,
+  placeOperators,
+  predict,
+  type SourceOperator,
+  type StageMemory,
+  shareOnNeuron,
+  stageMemory,
+  staticSignatures,
+  valueSignatures,
+} from "./report.js";
+import { schedule } from "./schedule/index.js";
+import { simulateTime } from "./simulator/time.js";
+import { version } from "./version.js";
+
+export interface CompileOptions {
+  /** Shapes and dtypes of inputs, and outputs, in the vendor's form; parsed JSON. */
+  readonly ioConfig?: unknown;
+  /** Extent of every input's open first dimension. */
+  readonly batchSize?: number;
+  readonly inputShapes?: ReadonlyMap<string, readonly number[]>;
+  readonly dynamicBatchSize?: boolean;
+  readonly neuroncorePipelineCores?: number;
+  /** The vendor's words; `["all"]` if absent. */
+  readonly fastMath?: readonly string[];
+  readonly fp32Cast?: string;
+  readonly minimumSegmentSize?: number;
+  readonly noFuseOps?: readonly string[];
+  readonly forceFuseOps?: readonly string[];
+  readonly enableSaturateInfinity?: boolean;
+  readonly enableFastLoadingNeuronBinaries?: boolean;
+  readonly enableFastContextSwitch?: boolean;
+  /** Check the graph after every pass, and every program after scheduling. */
+  readonly verifyEach?: boolean;
+  progress?(phase: string): void;
+  log?(level: "DEBUG" | "INFO" | "WARN", message: string): void;
+  /** Sees what each phase made: `phase` is its name, for a pass or a subgraph followed by that one's. */
+  observe?(phase: string, text: () => string): void;
+}
+
+type SubgraphReport = Omit<SubgraphManifest, "nodes">;
+
+/** What `neuronc compile --json` prints, without the times and paths of this run. */
+export interface CompileReport extends Pick<Manifest, "name" | "signature" | "operators" | "neuronCores" | "flopsOnNeuron" | "predicted"> {
+  /** Of the artifact. */
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly subgraphs: readonly SubgraphReport[];
+  readonly flops: number;
+  /** What the user should know: options without effect, and the like. */
+  readonly notes: readonly string[];
+}
+
+export interface CompileResult {
+  readonly report: CompileReport;
+  readonly artifact: Artifact;
+  /** The NEFF file. */
+  readonly bytes: Uint8Array;
+}
+
+/** A model whose nodes are known to run on a NeuronCore, or why not. */
+interface CheckedModel {
+  readonly graph: Graph;
+  readonly source: readonly SourceOperator[];
+  /** By name of the normalised graph's nodes. */
+  readonly verdicts: ReadonlyMap<string, Reason | undefined>;
+}
+
+/**
+ * Compiles a model to an artifact. Same file content, options and version: same bytes.
+ * Errors: UserError for everything that the model or the options can cause.
+ */
+export async function compileModel(path: string, options: CompileOptions = {}): Promise<CompileResult> {
+  const settings = manifestOptions(options);
+  const precision = parsePrecision(settings.fastMath, settings.fp32Cast);
+  const model = await check(path, options, bindOptions(options));
+  const { graph, source } = model;
+  options.progress?.("partition");
+  const parts = partition(graph, model.verdicts, {
+    minimumSegmentSize: options.minimumSegmentSize,
+    noFuse: new Set(options.noFuseOps),
+    forceFuse: new Set(options.forceFuseOps),
+    sourceNames: new Set(source.map((operator) => operator.name)),
+    price: priceModel(graph, (node) => flopsOf(graph, node)),
+  });
+  options.observe?.("partition", () => parts.subgraphs.map((part) => `// ${part.id} on ${part.device}\n${text(part.graph)}`).join("\n"));
+  const compiled = parts.subgraphs.map((part) => compileSubgraph(part, precision, options));
+  options.progress?.("package");
+  const subgraphs = compiled.map((part) => part.manifest);
+  const constants = new Map(
+    graph.outputs.flatMap((name) => {
+      const value = graph.constants.get(name);
+      return value ? [[name, value] as const] : [];
+    }),
+  );
+  const flops = subgraphs.reduce((sum, part) => sum + part.flops, 0);
+  const manifest: Manifest = {
+    format: MANIFEST_FORMAT,
+    compiler: `neuronc ${version}`,
+    name: graph.name,
+    source: { framework: "ONNX", ...fingerprint(path) },
+    options: settings,
+    signature: { inputs: staticSignatures(graph, graph.inputs), outputs: valueSignatures(graph, graph.outputs) },
+    operators: placeOperators(source, graph, parts),
+    subgraphs,
+    constants: [...constants.keys()],
+    neuronCores: subgraphs.reduce((sum, part) => sum + (part.stages?.length ?? 0), 0),
+    flopsOnNeuron: shareOnNeuron(subgraphs),
+    predicted: predict(subgraphs),
+  };
+  const artifact: Artifact = {
+    manifest,
+    programs: new Map(compiled.flatMap(({ manifest: { id }, stages }) => (stages ? [[id, stages] as const] : []))),
+    models: new Map(compiled.flatMap(({ manifest: { id }, model: file }) => (file ? [[id, file] as const] : []))),
+    constants,
+  };
+  const bytes = await writeNeff(artifact);
+  return { artifact, bytes, report: report(manifest, bytes, flops, notesOn(settings, parts)) };
+}
+
+function report(manifest: Manifest, bytes: Uint8Array, flops: number, notes: readonly string[]): CompileReport {
+  const { name, signature, operators, neuronCores, flopsOnNeuron, predicted } = manifest;
+  const subgraphs = manifest.subgraphs.map(({ nodes: _, ...subgraph }) => subgraph);
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  return { sha256, bytes: bytes.length, name, signature, operators, subgraphs, neuronCores, flops, flopsOnNeuron, predicted, notes };
+}
+
+export interface ModelCheck {
+  readonly operators: readonly { readonly name: string; readonly type: string; readonly supported: boolean; readonly reason?: string }[];
+  /** What the verdict rests on, where that is not the model alone. */
+  readonly note?: string;
+}
+
+/**
+ * Which of a model's operators can run on a NeuronCore. Open first dimensions without a batch size count as 1; where other
+ * dimensions stay open, operators are judged by their type.
+ */
+export async function checkModel(path: string, options: Pick<CompileOptions, "batchSize" | "inputShapes"> = {}): Promise<ModelCheck> {
+  const imported = await importModel(path);
+  const types = imported.inputs.map((name) => ({ name, type: imported.types.get(name) }));
+  const given = options.inputShapes ?? new Map<string, readonly number[]>();
+  const open = types.filter(({ name, type }) => !given.has(name) && type?.shape?.every((extent) => typeof extent === "number") !== true);
+  const onlyBatch = open.every(({ type }) => type?.shape?.every((extent, axis) => typeof extent === "number" || axis === 0));
+  if (!onlyBatch)
+    return checkTypes(
+      imported,
+      open.map(({ name }) => name),
+    );
+  const batchSize = options.batchSize ?? (open.length > 0 ? 1 : undefined);
+  const { graph, source, verdicts } = await check(path, {}, { batchSize, inputShapes: options.inputShapes }, imported);
+  const reasons = new Map<string, Reason>();
+  for (const node of graph.nodes) {
+    const reason = verdicts.get(node.name);
+    if (reason) for (const name of sourceOperators(node)) reasons.set(name, reason);
+  }
+  const operators = source.map(({ name, type }) => {
+    const reason = reasons.get(name);
+    return { name, type, supported: reason === undefined, ...(reason ? { reason: describeReason(reason) } : {}) };
+  });
+  return { operators, ...(open.length > 0 && options.batchSize === undefined ? { note: "Open batch dimensions were taken as 1." } : {}) };
+}
+
+function checkTypes(graph: Graph, open: readonly string[]): ModelCheck {
+  const supported = new Set(supportedOperators("ONNX"));
+  const operators = graph.nodes.map(({ name, op }) => ({
+    name,
+    type: op,
+    supported: supported.has(op),
+    ...(supported.has(op) ? {} : { reason: "no NeuronCore form of this operator" }),
+  }));
+  const list = open.join(", ");
+  return {
+    operators,
+    note: `Operators were judged by their type alone: inputs ${list} have open dimensions. Give --input-shape for a full check.`,
+  };
+}
+
+function bindOptions({ batchSize, inputShapes, ioConfig }: CompileOptions): BindOptions {
+  return { batchSize, inputShapes, ioConfig: ioConfig === undefined ? undefined : parseIoConfig(ioConfig) };
+}
+
+/** Import, normalise, check. */
+async function check(path: string, options: CompileOptions, bind: BindOptions, given?: Graph): Promise<CheckedModel> {
+  options.progress?.("import");
+  const imported = given ?? (await importModel(path));
+  const source = imported.nodes.map(({ name, op }) => ({ name, type: op }));
+  options.observe?.("import", () => text(imported));
+  options.progress?.("normalise");
+  const normalised = await normalise(imported, {
+    bind,
+    // Loaded only for a model that has something to fold.
+    evaluate: async (piece, inputs) => (await import("./host/index.js")).runGraph(piece, inputs),
+    operators: { recordOf, inferTypes, decompose, runsOnNeuron: (piece, node) => checkNode(piece, node) === undefined },
+    keep: new Set(options.noFuseOps),
+    observe: (pass, after) => {
+      if (options.verifyEach) verify(pass, after);
+      options.observe?.(`normalise ${pass}`, () => text(after));
+    },
+  });
+  const graph = releaseBuffers(normalised);
+  options.observe?.("normalise", () => text(graph));
+  options.progress?.("check");
+  const verdicts = new Map(graph.nodes.map((node) => [node.name, checkNode(graph, node)]));
+  options.observe?.("check", () =>
+    [...verdicts].map(([name, reason]) => `${name}: ${reason ? describeReason(reason) : "runs on a NeuronCore"}\n`).join(""),
+  );
+  return { graph, source, verdicts };
+}
+
+function text(graph: Graph): string {
+  return printGraph(graph, { elideConstants: true });
+}
+
+function verify(pass: string, graph: Graph): void {
+  const faults = verifyGraph(graph);
+  if (faults.length > 0) throw new Error(`after ${pass}: ${faults.slice(0, 5).join("; ")}`);
+}
+
+interface CompiledSubgraph {
+  readonly manifest: SubgraphManifest;
+  readonly stages?: readonly LoadedProgram[];
+  readonly model?: Uint8Array;
+}
+
+function compileSubgraph(part: Subgraph, precision: Precision, options: CompileOptions): CompiledSubgraph {
+  const { id, device, graph } = part;
+  const flops = graph.nodes.reduce((sum, node) => sum + flopsOf(graph, node), 0);
+  const common = {
+    id,
+    device,
+    inputs: valueSignatures(graph, graph.inputs),
+    outputs: valueSignatures(graph, graph.outputs),
+    nodes: graph.nodes.flatMap((node) => [
+      { name: node.name, type: node.op },
+      ...(node.epilogue ?? []).map((step, index) => ({ name: step.origins[0] ?? `${node.name}.${index}`, type: step.op })),
+    ]),
+    operators: part.operators.length,
+    flops,
+  };
+  if (device === "cpu") {
+    const price = priceModel(graph, (node) => flopsOf(graph, node));
+    const seconds = graph.nodes.reduce((sum, node) => sum + price.hostSeconds(node), 0);
+    return { manifest: { ...common, ms: 1000 * seconds, throughputPerSecond: seconds > 0 ? 1 / seconds : 0 }, model: writeOnnx(graph) };
+  }
+  const { loaded, memory } = compileNeuronSubgraph(applyPrecision(graph, precision, recordOf), options);
+  const time = simulateTime([loaded.program]);
+  const ms = 1000 * time.latencySeconds;
+  const stage = { core: 0, operators: part.operators.length, ...memory, ms, constants: constantIndex(loaded.program) };
+  const manifest = {
+    ...common,
+    ms: ms + launchMs([...common.inputs, ...common.outputs]),
+    throughputPerSecond: time.throughputPerSecond,
+    stages: [stage],
+  };
+  return { manifest, stages: [loaded] };
+}
+
+/** Shares of the usual budget that lowering may keep on chip, tried in turn until the schedule fits. */
+const BUDGET_SHARES = [1, 0.8, 0.6, 0.4, 0.2, 0];
+
+/** A core's program for one Neuron subgraph after precision was applied. Errors: NCC0690 where no plan fits the core's memory. */
+export function compileNeuronSubgraph(graph: Graph, options: CompileOptions): { loaded: LoadedProgram; memory: StageMemory } {
+  let needed = "";
+  for (const share of BUDGET_SHARES) {
+    options.progress?.("lower");
+    const lowered = lower(graph, {
+      valueBytes: Math.floor(share * defaultBudget.valueBytes),
+      residentBytes: Math.floor(share * defaultBudget.residentBytes),
+    });
+    options.observe?.(`lower ${graph.name}`, () => [...lowered.load, ...lowered.infer].map(stepText).join(""));
+    options.progress?.("schedule");
+    const result = schedule(lowered);
+    if (!result.fits) {
+      needed = `${result.neededBytes} bytes of ${result.memory}, there are ${result.capacityBytes}`;
+      options.log?.("DEBUG", `${graph.name}: with ${share} of the usual budget it needs ${needed}`);
+      continue;
+    }
+    const { program, report: facts } = result;
+    options.observe?.(`schedule ${graph.name}`, () => printProgram(program));
+    if (options.verifyEach) verifyProgram(program);
+    const loaded = { program, constants: lowered.constants };
+    return { loaded, memory: stageMemory(loaded, facts.sbufPeakBytes, facts.sbufBoundBytes) };
+  }
+  throw userError("NCC0690", { name: graph.name, needed });
+}
+
+function stepText({ engine, operation, origin }: Step): string {
+  return `${engine} ${printOperation(operation)} of ${JSON.stringify(origin)}\n`;
+}
+
+function verifyProgram(program: Program): void {
+  const faults = checkProgram(program);
+  if (faults.length > 0) throw new Error(`program ${program.name}: ${faults.slice(0, 5).map(describeFault).join("; ")}`);
+}

@@ -1,0 +1,154 @@
+/** Running artifacts: the runtime on the simulator's cores and the host's ONNX Runtime, and the comparison with the original model. */
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { userError } from "./diagnostics/diagnostic.js";
+import { fingerprint } from "./fingerprint.js";
+import { importModel } from "./frontend/index.js";
+import type { Tensor } from "./graph/tensor.js";
+import type { Artifact, Manifest, Signature } from "./neff/artifact.js";
+import { readManifest, readNeff } from "./neff/neff.js";
+import { type Comparison, compareTensors } from "./runtime/compare.js";
+import { readBytes } from "./runtime/files/files.js";
+import { sha256 } from "./runtime/files/raw.js";
+import { type Devices, type LoadOptions, loadModel as loadOn, type Model } from "./runtime/model.js";
+import { createCore } from "./simulator/index.js";
+
+/** Simulated NeuronCores, and ONNX Runtime for CPU subgraphs: loaded only where there are any. */
+const simulated: Devices = {
+  core: async (loaded, threads) => {
+    const core = await createCore(loaded, { threads });
+    const outputs = loaded.program.buffers.flatMap((buffer) => (buffer.space === "dram" && buffer.kind === "output" ? [buffer] : []));
+    const inputs = loaded.program.buffers.flatMap((buffer) => (buffer.space === "dram" && buffer.kind === "input" ? [buffer.name] : []));
+    return {
+      run: async (values) => {
+        const given = new Map(inputs.map((name) => [name, present(values, name).data]));
+        const results = await core.run(given);
+        return new Map(outputs.map(({ name, dtype, shape }): [string, Tensor] => [name, { dtype, shape, data: present(results, name) }]));
+      },
+      dispose: async () => core.dispose(),
+    };
+  },
+  host: async (model, subgraph, threads) => {
+    const { createHostSession } = await import("./host/index.js");
+    const session = await createHostSession(model, { threads });
+    return {
+      run: (values) => session.run(new Map(subgraph.inputs.map(({ name }) => [name, present(values, name)]))),
+      dispose: () => session.dispose(),
+    };
+  },
+};
+
+function present<T>(values: ReadonlyMap<string, T>, name: string): T {
+  const value = values.get(name);
+  if (value === undefined) throw new Error(`no value for ${name}`);
+  return value;
+}
+
+/** Loads a NEFF, given by its path, its bytes or itself, onto simulated cores. Errors: NCC0701 to NCC0705, NCC0801, NCC0802. */
+export function loadModel(source: string | Uint8Array | Artifact, options: LoadOptions = {}): Promise<Model> {
+  return loadOn(source, simulated, options);
+}
+
+export interface RunOptions extends LoadOptions {
+  /** Makes the inputs when the signature is known, or gives them. */
+  readonly inputs: ReadonlyMap<string, Tensor> | ((signature: Signature) => Promise<ReadonlyMap<string, Tensor>>);
+  /** Compare with the original model in FP32: its path, or true to look for it by its content beside the artifact and in the working folder. */
+  readonly reference?: string | true;
+  /** Measured runs after one that warms up; `hostMs` is their median. */
+  readonly repeat?: number;
+  progress?(step: string): void;
+}
+
+export interface RunReport {
+  readonly outputs: readonly {
+    readonly name: string;
+    readonly dtype: string;
+    readonly shape: readonly number[];
+    readonly sha256: string;
+  }[];
+  /** Modelled latency of one request. */
+  readonly predictedMs: number;
+  readonly predicted: Manifest["predicted"];
+  /** What the simulation took on this host. */
+  readonly hostMs: number;
+  readonly errors?: readonly Comparison[];
+  readonly values: ReadonlyMap<string, Tensor>;
+}
+
+/** One request through the runtime, from an artifact's file. Errors: those of `loadModel` and of `Model.run`, NCC0806, NCC0807. */
+export async function runArtifact(file: string, options: RunOptions): Promise<RunReport> {
+  const artifact = readNeff(readBytes(file), file);
+  const { manifest } = artifact;
+  const referenceModel = options.reference === undefined ? undefined : findReference(file, manifest, options.reference);
+  const inputs = typeof options.inputs === "function" ? await options.inputs(manifest.signature) : options.inputs;
+  const model = await loadModel(artifact, options);
+  try {
+    options.progress?.("running");
+    const times: number[] = [];
+    const request = async () => {
+      const started = performance.now();
+      const outputs = await model.run(inputs);
+      times.push(performance.now() - started);
+      return outputs;
+    };
+    const values = await request();
+    if (options.repeat !== undefined) times.length = 0;
+    for (let count = 0; count < (options.repeat ?? 0); count++) await request();
+    options.progress?.("comparing");
+    const errors = referenceModel === undefined ? undefined : await compare(referenceModel, inputs, values);
+    return {
+      outputs: [...values].map(([name, value]) => ({ name, dtype: value.dtype, shape: value.shape, sha256: sha256(value) })),
+      predictedMs: manifest.predicted.latencyMs,
+      predicted: manifest.predicted,
+      hostMs: median(times),
+      ...(errors ? { errors } : {}),
+      values,
+    };
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** The modelled time alone: nothing is executed. Errors: those of `loadModel`. */
+export async function predictArtifact(file: string): Promise<{ predictedMs: number; predicted: Manifest["predicted"] }> {
+  const { manifest } = readManifest(readBytes(file), file);
+  return { predictedMs: manifest.predicted.latencyMs, predicted: manifest.predicted };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/**
+ * The original model's path. The artifact knows its size and SHA-256, not its name: a file of that content, beside the artifact or
+ * in the working folder, is it. Errors: NCC0806 none found, NCC0807 a given file with another content.
+ */
+function findReference(artifact: string, { source }: Manifest, given: string | true): string {
+  if (given !== true) {
+    const seen = fingerprint(given).sha256;
+    if (seen !== source.sha256) throw userError("NCC0807", { path: given, seen, expected: source.sha256 });
+    return given;
+  }
+  for (const folder of [dirname(artifact), "."]) {
+    const names = existsSync(folder)
+      ? readdirSync(folder)
+          .filter((name) => name.endsWith(".onnx"))
+          .sort()
+      : [];
+    for (const name of names) {
+      const path = join(folder, name);
+      const status = statSync(path, { throwIfNoEntry: false });
+      if (status?.isFile() && status.size === source.bytes && fingerprint(path).sha256 === source.sha256) return path;
+    }
+  }
+  throw userError("NCC0806", { file: artifact, sha256: source.sha256 });
+}
+
+async function compare(path: string, inputs: ReadonlyMap<string, Tensor>, values: ReadonlyMap<string, Tensor>): Promise<Comparison[]> {
+  const graph = await importModel(path);
+  const { runGraph } = await import("./host/index.js");
+  const reference = await runGraph(graph, inputs);
+  return [...values].map(([name, value]) => compareTensors(name, value, present(reference, name)));
+}

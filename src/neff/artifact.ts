@@ -1,0 +1,117 @@
+/** What a compiled model is: the manifest, which is data for everyone, and the payloads of its subgraphs. */
+import type { Tensor } from "../graph/tensor.js";
+import type { LoadedProgram } from "../program/program.js";
+import type { Of } from "./schema.js";
+
+/** Manifests of other formats are refused. */
+export const MANIFEST_FORMAT = 1;
+
+const staticValue = { fields: { name: "string", dtype: "dtype", shape: { list: "count" } } } as const;
+
+/** A value whose shape may depend on data, as results of CPU operators may; no shape where even the rank does. */
+const value = { fields: { name: "string", dtype: "dtype", shape: { optional: { list: "dim" } } } } as const;
+
+const signature = { fields: { inputs: { list: staticValue }, outputs: { list: value } } } as const;
+
+/** One NeuronCore's part of a Neuron subgraph. Its files are `<subgraph>/core<core>.asm` and `.weights`. */
+const stage = {
+  fields: {
+    core: "count",
+    /** How many of the source model's operators it runs. */
+    operators: "count",
+    weightBytes: "count",
+    residentWeightBytes: "count",
+    sbufPeakBytes: "count",
+    /** The least that any placement of the same buffers needs. */
+    sbufBoundBytes: "count",
+    /** Modelled time of one inference alone on the core. */
+    ms: "number",
+    /** Where each constant DRAM buffer lies in the weights file. */
+    constants: { list: { fields: { name: "string", offset: "count", bytes: "count" } } },
+  },
+} as const;
+
+/** `stages` for a Neuron subgraph; one on the CPU has the file `<subgraph>/model.onnx`. */
+const subgraph = {
+  fields: {
+    id: "string",
+    device: { oneOf: ["neuron", "cpu"] },
+    inputs: { list: value },
+    outputs: { list: value },
+    /** Operators after normalisation, an epilogue's steps each by itself. */
+    nodes: { list: { fields: { name: "string", type: "string" } } },
+    operators: "count",
+    flops: "number",
+    /** Modelled time of one request here, launch and transfers included. */
+    ms: "number",
+    /** Of requests that follow one another, its cores or the host being busy with nothing else; 0 where there is no work. */
+    throughputPerSecond: "number",
+    stages: { optional: { list: stage } },
+  },
+} as const;
+
+/** One operator of the source model. `subgraph` is absent where nothing of it is left at run time. */
+const operator = {
+  fields: {
+    name: "string",
+    type: "string",
+    device: { oneOf: ["neuron", "cpu"] },
+    subgraph: { optional: "string" },
+    reason: { optional: "string" },
+  },
+} as const;
+
+const options = {
+  fields: {
+    batchSize: { optional: "count" },
+    inputShapes: { record: { list: "count" } },
+    fastMath: { list: "string" },
+    fp32Cast: { optional: "string" },
+    neuroncorePipelineCores: "count",
+    minimumSegmentSize: { optional: "count" },
+    noFuseOps: { list: "string" },
+    forceFuseOps: { list: "string" },
+    dynamicBatchSize: "boolean",
+    enableSaturateInfinity: "boolean",
+    enableFastContextSwitch: "boolean",
+    enableFastLoadingNeuronBinaries: "boolean",
+  },
+} as const;
+
+/** `manifest.json`. Subgraphs are in the order in which they run. */
+export const manifestSchema = {
+  fields: {
+    format: "count",
+    compiler: "string",
+    name: "string",
+    /** The source file by its content: no name and no path. */
+    source: { fields: { framework: "string", sha256: "string", bytes: "count" } },
+    options,
+    signature,
+    operators: { list: operator },
+    subgraphs: { list: subgraph },
+    /** Outputs whose value was known at compile time; `constants/<index>.pb`. */
+    constants: { list: "string" },
+    neuronCores: "count",
+    flopsOnNeuron: "number",
+    predicted: { fields: { latencyMs: "number", throughputPerSecond: "number" } },
+  },
+} as const;
+
+export type Manifest = Of<typeof manifestSchema>;
+export type ValueSignature = Of<typeof value>;
+export type Signature = Of<typeof signature>;
+export type SubgraphManifest = Of<typeof subgraph>;
+export type StageManifest = Of<typeof stage>;
+export type OperatorPlacement = Of<typeof operator>;
+export type ManifestOptions = Of<typeof options>;
+
+export interface Artifact {
+  readonly manifest: Manifest;
+  /** By id of Neuron subgraph: the program of each stage. */
+  readonly programs: ReadonlyMap<string, readonly LoadedProgram[]>;
+  /** By id of CPU subgraph: an ONNX file. */
+  readonly models: ReadonlyMap<string, Uint8Array>;
+  /** By name, the values that `manifest.constants` lists. */
+  readonly constants: ReadonlyMap<string, Tensor>;
+}

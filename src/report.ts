@@ -1,0 +1,149 @@
+/** What the manifest and `--json` say of a compile, from what the phases made. */
+
+import type { CompileOptions } from "./compile.js";
+import { type Graph, staticType } from "./graph/graph.js";
+import { bytesPerElement, elementCount } from "./graph/tensor.js";
+import { hardware } from "./hardware/hardware.js";
+import type { Manifest, ManifestOptions, OperatorPlacement, Signature, SubgraphManifest, ValueSignature } from "./neff/artifact.js";
+import { describeReason } from "./operators/index.js";
+import { type Partition, sourceOperators } from "./partition/index.js";
+import { deviceBytes, freeCount, type LoadedProgram } from "./program/program.js";
+
+/** Name and type of an operator of the source model. */
+export interface SourceOperator {
+  readonly name: string;
+  readonly type: string;
+}
+
+/** The options as the artifact records them, defaults filled in. Nothing of them is a path. */
+export function manifestOptions(options: CompileOptions): ManifestOptions {
+  const shapes = [...(options.inputShapes ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
+  return {
+    ...(options.batchSize === undefined ? {} : { batchSize: options.batchSize }),
+    inputShapes: Object.fromEntries(shapes.map(([name, shape]) => [name, [...shape]])),
+    fastMath: [...(options.fastMath ?? ["all"])],
+    ...(options.fp32Cast === undefined ? {} : { fp32Cast: options.fp32Cast }),
+    neuroncorePipelineCores: options.neuroncorePipelineCores ?? 1,
+    ...(options.minimumSegmentSize === undefined ? {} : { minimumSegmentSize: options.minimumSegmentSize }),
+    noFuseOps: [...(options.noFuseOps ?? [])],
+    forceFuseOps: [...(options.forceFuseOps ?? [])],
+    dynamicBatchSize: options.dynamicBatchSize ?? false,
+    enableSaturateInfinity: options.enableSaturateInfinity ?? false,
+    enableFastContextSwitch: options.enableFastContextSwitch ?? false,
+    enableFastLoadingNeuronBinaries: options.enableFastLoadingNeuronBinaries ?? false,
+  };
+}
+
+/** Options that were accepted and do nothing yet, and other things to know. */
+export function notesOn(options: ManifestOptions, parts: Partition): string[] {
+  const notes: string[] = [];
+  if (options.neuroncorePipelineCores > 1) {
+    notes.push(`--neuroncore-pipeline-cores ${options.neuroncorePipelineCores}: this version uses one core for each Neuron subgraph`);
+  }
+  const idle = {
+    "--dynamic-batch-size": options.dynamicBatchSize,
+    "--enable-saturate-infinity": options.enableSaturateInfinity,
+    "--enable-fast-context-switch": options.enableFastContextSwitch,
+  };
+  for (const [flag, given] of Object.entries(idle)) if (given) notes.push(`${flag}: accepted, without effect in this version`);
+  if (!parts.subgraphs.some((part) => part.device === "neuron"))
+    notes.push("no operator is placed on a NeuronCore; the whole model runs on the CPU");
+  return notes;
+}
+
+/**
+ * Where each operator of the source model went, in its order. One that became several nodes is on the CPU if any of them is. Of one
+ * that is in no subgraph nothing was left to run.
+ */
+export function placeOperators(source: readonly SourceOperator[], graph: Graph, parts: Partition): OperatorPlacement[] {
+  const found = new Map<string, Pick<OperatorPlacement, "device" | "subgraph" | "reason">>();
+  for (const node of graph.nodes) {
+    const placement = parts.placements.get(node.name);
+    if (!placement) throw new Error(`node ${node.name} has no place`);
+    const { device, subgraph, reason } = placement;
+    for (const name of sourceOperators(node)) {
+      if (found.get(name)?.device === "cpu") continue;
+      found.set(name, { device, subgraph, ...(reason ? { reason: describeReason(reason) } : {}) });
+    }
+  }
+  return source.map(({ name, type }) => ({ name, type, ...(found.get(name) ?? { device: "neuron", reason: "folded at compile time" }) }));
+}
+
+/** Share of the work on NeuronCores; of a model without arithmetic, whether no subgraph is on the CPU. */
+export function shareOnNeuron(subgraphs: readonly SubgraphManifest[]): number {
+  const flops = (list: readonly SubgraphManifest[]) => list.reduce((sum, part) => sum + part.flops, 0);
+  const neuron = subgraphs.filter((part) => part.device === "neuron");
+  const total = flops(subgraphs);
+  return total > 0 ? flops(neuron) / total : neuron.length === subgraphs.length ? 1 : 0;
+}
+
+/**
+ * One request takes the subgraphs one after the other. Streamed, requests overlap: the host works on one while the cores of each Neuron
+ * subgraph work on others, so the busiest of them sets the pace.
+ */
+export function predict(subgraphs: readonly SubgraphManifest[]): Manifest["predicted"] {
+  const sum = (list: readonly number[]) => list.reduce((total, value) => total + value, 0);
+  const stageMs = (part: SubgraphManifest) => sum((part.stages ?? []).map((stage) => stage.ms));
+  const neuron = subgraphs.filter((part) => part.device === "neuron");
+  const hostMs = sum(subgraphs.map((part) => part.ms - stageMs(part)));
+  const busiestMs = Math.max(hostMs, ...neuron.map((part) => 1000 / part.throughputPerSecond));
+  return { latencyMs: sum(subgraphs.map((part) => part.ms)), throughputPerSecond: busiestMs > 0 ? 1000 / busiestMs : 0 };
+}
+
+/** Host work around a Neuron subgraph's own time: the launch, and its inputs and outputs over the bus. */
+export function launchMs(values: readonly ValueSignature[]): number {
+  const bytes = values.reduce((sum, { dtype, shape }) => sum + elementCount(staticShape(shape)) * bytesPerElement[dtype], 0);
+  return 1000 * (hardware.launchSeconds + bytes / hardware.hostBandwidth);
+}
+
+function staticShape(shape: ValueSignature["shape"]): number[] {
+  return (shape ?? []).map((extent) => {
+    if (typeof extent !== "number") throw new Error(`open extent ${extent} on a NeuronCore`);
+    return extent;
+  });
+}
+
+export function valueSignatures(graph: Graph, names: readonly string[]): ValueSignature[] {
+  return names.map((name) => {
+    const type = graph.types.get(name);
+    if (!type) throw new Error(`value ${name} has no type`);
+    return { name, dtype: type.dtype, ...(type.shape ? { shape: [...type.shape] } : {}) };
+  });
+}
+
+/** The same for values whose shape is known: the model's inputs. */
+export function staticSignatures(graph: Graph, names: readonly string[]): Signature["inputs"] {
+  return names.map((name) => {
+    const { dtype, shape } = staticType(graph, name);
+    return { name, dtype, shape: [...shape] };
+  });
+}
+
+/** What a stage holds, in bytes of all partitions. */
+export interface StageMemory {
+  readonly weightBytes: number;
+  readonly residentWeightBytes: number;
+  readonly sbufPeakBytes: number;
+  readonly sbufBoundBytes: number;
+}
+
+/** `peak` and `bound` are bytes a partition, as scheduling counts them. Resident weights are the constants that `load` moves. */
+export function stageMemory({ program, constants }: LoadedProgram, peak: number, bound: number): StageMemory {
+  const constantTypes = new Map(
+    program.buffers.flatMap((buffer) =>
+      buffer.space === "dram" && buffer.kind === "constant" ? [[buffer.name, buffer.dtype] as const] : [],
+    ),
+  );
+  let resident = 0;
+  for (const { operation } of program.load.flatMap((stream) => stream.instructions)) {
+    const dtype = operation.kind === "dma" ? constantTypes.get(operation.in.buffer) : undefined;
+    if (operation.kind === "dma" && dtype) resident += operation.in.partitionCount * freeCount(operation.in) * deviceBytes(dtype, "dram");
+  }
+  const weightBytes = [...constants.values()].reduce((sum, data) => sum + data.length, 0);
+  return {
+    weightBytes,
+    residentWeightBytes: Math.min(weightBytes, resident),
+    sbufPeakBytes: peak * hardware.sbufPartitions,
+    sbufBoundBytes: bound * hardware.sbufPartitions,
+  };
+}
