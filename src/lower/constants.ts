@@ -1,19 +1,6 @@
 /** Constants in the forms that programs hold. */
 import { type DType, elementCount, numberAt, type Tensor, type TensorData, toBfloat16Bits, toFloat16Bits } from "../graph/tensor.js";
-import type { DeviceType } from "../program/program.js";
-
-const deviceTypes: readonly DeviceType[] = [
-  "float32",
-  "float16",
-  "bfloat16",
-  "int32",
-  "uint32",
-  "int16",
-  "uint16",
-  "int8",
-  "uint8",
-  "bool",
-];
+import { type DeviceType, deviceTypes } from "../program/program.js";
 
 /** The same type, known to be one that the engines hold. The check has refused the others: an invariant. */
 export function deviceTypeOf(dtype: DType, value: string): DeviceType {

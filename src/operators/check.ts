@@ -1,25 +1,11 @@
 /** The verdict on a node: whether a NeuronCore can run it, or the reason why not; its cost and exactness. */
 import { type Graph, isStatic, type Node, type TensorType } from "../graph/graph.js";
 import { type DType, elementCount } from "../graph/tensor.js";
-import type { DeviceType } from "../program/program.js";
+import { deviceTypes } from "../program/program.js";
 import { hasDecomposition } from "./decompositions.js";
 import type { Exactness, OperatorRecord, OperatorUse, Reason } from "./record.js";
 import { allRecords, epilogueUse, recordOf, useOf } from "./registry.js";
 import { reason } from "./shapes.js";
-
-/** Element types that the engines hold. */
-export const deviceTypes: readonly DeviceType[] = [
-  "float32",
-  "float16",
-  "bfloat16",
-  "int32",
-  "uint32",
-  "int16",
-  "uint16",
-  "int8",
-  "uint8",
-  "bool",
-];
 
 const narrower: Partial<Record<DType, DType>> = { float64: "float32", int64: "int32", uint64: "uint32" };
 

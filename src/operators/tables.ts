@@ -2,7 +2,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { deviceTypes, isSupported } from "./check.js";
+import { deviceTypes } from "../program/program.js";
+import { isSupported } from "./check.js";
 import type { AttributeSpec, OperatorRecord } from "./record.js";
 import { allRecords } from "./registry.js";
 

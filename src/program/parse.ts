@@ -6,6 +6,7 @@ import {
   type Buffer,
   type DeviceType,
   type DramKind,
+  deviceTypes,
   type Engine,
   type Instruction,
   type Operation,
@@ -27,18 +28,7 @@ export class ProgramSyntaxError extends Error {
   }
 }
 
-const dtypes = new Set<string>([
-  "float32",
-  "float16",
-  "bfloat16",
-  "int32",
-  "uint32",
-  "int16",
-  "uint16",
-  "int8",
-  "uint8",
-  "bool",
-] satisfies DeviceType[]);
+const dtypes = new Set<string>(deviceTypes);
 const dramKinds = new Set<string>(["input", "output", "constant", "scratch"] satisfies DramKind[]);
 const reduceOps = new Set<string>(["add", "maximum", "minimum", "multiply"] satisfies ReduceOp[]);
 const alu = new Set<string>(aluOps);

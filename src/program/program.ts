@@ -10,10 +10,19 @@ import type { DType } from "../graph/tensor.js";
 export type Space = "dram" | "sbuf" | "psum";
 
 /** Types that the engines hold. float16 and bfloat16 values are exact in FP32, in which every float operation computes. */
-export type DeviceType = Extract<
-  DType,
-  "float32" | "float16" | "bfloat16" | "int32" | "uint32" | "int16" | "uint16" | "int8" | "uint8" | "bool"
->;
+export const deviceTypes = [
+  "float32",
+  "float16",
+  "bfloat16",
+  "int32",
+  "uint32",
+  "int16",
+  "uint16",
+  "int8",
+  "uint8",
+  "bool",
+] as const satisfies readonly DType[];
+export type DeviceType = (typeof deviceTypes)[number];
 
 /** What a DRAM buffer is for. `input`/`output` are bound per request by name; `constant` is stored in the artifact by name; `scratch` is private. */
 export type DramKind = "input" | "output" | "constant" | "scratch";

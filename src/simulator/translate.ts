@@ -1,0 +1,278 @@
+/** Program -> records in memory and the WebAssembly module that executes them. */
+import {
+  type Access,
+  type DramBuffer,
+  type Instruction,
+  type LoadedProgram,
+  type Matmul,
+  type Operation,
+  type Reduce,
+  reads,
+  type Transpose,
+} from "../program/program.js";
+import { BarrierPlanner, type Touch } from "./barriers.js";
+import { storeElements, viewBytes } from "./boundary.js";
+import { ConstantTracker, type Panels } from "./constants.js";
+import { type Pointwise, pointwiseForm, type ScalarRow } from "./formulas.js";
+import { type Dim, type Layout, maximumPages, type Place, partitionsOf } from "./memory.js";
+import { movementOf } from "./movement.js";
+import { serialOrder } from "./serial.js";
+import { laneClass } from "./wasm/dtype.js";
+import { type FunctionBuilder, ModuleBuilder } from "./wasm/emitter.js";
+import { type CompiledModule, webAssembly } from "./wasm/host.js";
+import { emitMatmul, emitPack, panelLanes } from "./wasm/kernels/matmul.js";
+import { emitMove, emitTranspose } from "./wasm/kernels/move.js";
+import { emitPointwise } from "./wasm/kernels/pointwise.js";
+import { emitReduce } from "./wasm/kernels/reduce.js";
+import { emitRun } from "./wasm/kernels/run.js";
+
+/** Records in memory: addresses of the first and past the last. */
+export interface Records {
+  readonly first: number;
+  readonly last: number;
+}
+
+export interface Translation {
+  readonly module: CompiledModule;
+  readonly load: Records;
+  readonly infer: Records;
+}
+
+/** Run-time panels that one chain may use. */
+const panelSlots = 32;
+
+interface Chain {
+  readonly out: Access;
+  readonly place: Place;
+  readonly accumulate: boolean;
+  readonly links: number[][];
+  /** Records that pack the links' stationary operands before the chain runs. */
+  readonly packs: { readonly words: readonly number[]; readonly touches: readonly Touch[] }[];
+  readonly touches: Touch[];
+}
+
+const laneWords = (lanes: number) => [(lanes & ~3) * 4, lanes & 3];
+const sameAccess = (a: Access, b: Access) => JSON.stringify(a) === JSON.stringify(b);
+
+class Translator {
+  private readonly module = new ModuleBuilder();
+  private readonly barriers: BarrierPlanner;
+  private readonly tracker: ConstantTracker;
+  private readonly panelsOf = new Map<Instruction, Panels>();
+  private records: number[] = [];
+  private chain: Chain | undefined;
+  private readonly slotBytes = partitionsOf.sbuf * partitionsOf.psum * 4;
+  private slots: number | undefined;
+
+  constructor(
+    private readonly loaded: LoadedProgram,
+    private readonly layout: Layout,
+    threads: number,
+  ) {
+    this.barriers = new BarrierPlanner(threads);
+    this.tracker = new ConstantTracker(layout, loaded.constants);
+  }
+
+  translate(): Translation {
+    const { program, constants } = this.loaded;
+    const [load, infer] = [serialOrder(program.load), serialOrder(program.infer)];
+    for (const instruction of [...load, ...infer]) this.trackConstants(instruction);
+    const translated = { load: this.emitAll(load), infer: this.emitAll(infer) };
+    for (const buffer of program.buffers) {
+      if (buffer.space !== "dram" || buffer.kind !== "constant" || !this.layout.hasRegion(buffer)) continue;
+      const bytes = constants.get(buffer.name);
+      if (!bytes) throw new Error(`constant ${buffer.name} has no values`);
+      storeElements(this.layout.memory, this.layout.dram(buffer), buffer.dtype, viewBytes(buffer.dtype, bytes));
+    }
+    emitRun(this.module);
+    return { module: new webAssembly.Module(this.module.encode(maximumPages)), ...translated };
+  }
+
+  private constantSource(operation: Operation): DramBuffer | undefined {
+    if (operation.kind !== "dma") return undefined;
+    const source = this.layout.buffer(operation.in.buffer);
+    const target = this.layout.buffer(operation.out.buffer);
+    return source.space === "dram" && source.kind === "constant" && target.space === "sbuf" ? source : undefined;
+  }
+
+  private trackConstants(instruction: Instruction): void {
+    const { operation } = instruction;
+    const source = this.constantSource(operation);
+    if (source && operation.kind === "dma") {
+      this.tracker.fill(instruction, source, operation.in, operation.out);
+      return;
+    }
+    const panels = operation.kind === "matmul" ? this.tracker.panels(operation.stationary) : undefined;
+    if (panels) this.panelsOf.set(instruction, panels);
+    for (const access of reads(operation)) {
+      if (!(panels && operation.kind === "matmul" && access === operation.stationary)) this.tracker.read(access);
+    }
+    this.tracker.write(operation.out);
+  }
+
+  private emitAll(instructions: readonly Instruction[]): Records {
+    this.records = [];
+    for (const instruction of instructions) {
+      const { operation } = instruction;
+      if (operation.kind === "matmul") this.matmul(instruction, operation);
+      else if (operation.kind !== "dma" || this.tracker.mustRun(instruction)) {
+        this.flush();
+        this.emit(operation);
+      }
+    }
+    this.flush();
+    const first = this.layout.memory.put(this.records);
+    return { first, last: first + this.records.length * 4 };
+  }
+
+  private emit(operation: Exclude<Operation, Matmul>): void {
+    switch (operation.kind) {
+      case "transpose":
+        return this.transpose(operation);
+      case "reduce":
+        return this.reduce(operation);
+      case "dma":
+        return this.move(this.layout.place(operation.out), this.layout.place(operation.in));
+      default:
+        return this.pointwise(operation);
+    }
+  }
+
+  private record(kernel: FunctionBuilder, words: readonly number[], touches: readonly Touch[]): void {
+    const barrier = this.barriers.next(touches) ? 1 : 0;
+    this.records.push(kernel.index, this.layout.memory.put(words), barrier);
+  }
+
+  private typeOf = (access: Access) => this.layout.buffer(access.buffer).dtype;
+  private table = (dims: readonly Dim[]) => this.layout.offsets(dims);
+
+  private matmul(instruction: Instruction, operation: Matmul): void {
+    const packed = this.panelsOf.get(instruction);
+    const goesOn = operation.accumulate && this.chain !== undefined && sameAccess(operation.out, this.chain.out);
+    if (!goesOn || (!packed && this.chain && this.chain.packs.length === panelSlots)) this.flush();
+    const place = this.layout.place(operation.out);
+    this.chain ??= {
+      out: operation.out,
+      place,
+      accumulate: operation.accumulate,
+      links: [],
+      packs: [],
+      touches: [{ place, sharing: "lanes", write: true }],
+    };
+    const moving = this.layout.place(operation.moving);
+    const panels = packed ?? this.pack(this.chain, operation);
+    this.chain.links.push([panels.address, panels.panelBytes, moving.lanes * panelLanes * 4, moving.base, this.table(moving.dims)]);
+    this.chain.touches.push({ place: moving, sharing: "all", write: false });
+    if (moving.buffer.space === "psum") this.flush();
+  }
+
+  /** Packs the stationary operand at run time. */
+  private pack(chain: Chain, operation: Matmul): Panels {
+    this.slots ??= this.layout.memory.allocate(panelSlots * this.slotBytes);
+    const stationary = this.layout.place(operation.stationary);
+    // The same pitch for every operand: a thread's panels never move into another's.
+    const panels = { address: this.slots + chain.packs.length * this.slotBytes, panelBytes: partitionsOf.sbuf * panelLanes * 4 };
+    const words = [stationary.count, stationary.lanes, stationary.base, this.table(stationary.dims), panels.address, panels.panelBytes];
+    chain.packs.push({ words, touches: [{ place: stationary, sharing: "all", write: false }] });
+    return panels;
+  }
+
+  private flush(): void {
+    const { chain } = this;
+    if (!chain) return;
+    this.chain = undefined;
+    for (const { words, touches } of chain.packs) this.record(emitPack(this.module), words, touches);
+    const { place, links } = chain;
+    const words = [
+      place.lanes,
+      place.count * 4,
+      place.base,
+      this.table(place.dims),
+      chain.accumulate ? 1 : 0,
+      links.length,
+      ...links.flat(),
+    ];
+    this.record(emitMatmul(this.module), words, chain.touches);
+  }
+
+  private transpose(operation: Transpose): void {
+    const [out, source] = [this.layout.place(operation.out), this.layout.place(operation.in)];
+    this.record(
+      emitTranspose(this.module),
+      [out.lanes, out.count, out.base, this.table(out.dims), source.base, this.table(source.dims)],
+      [
+        { place: out, sharing: "lanes", write: true },
+        { place: source, sharing: "all", write: false },
+      ],
+    );
+  }
+
+  private reduce(operation: Reduce): void {
+    const { sizes, strides } = operation.in;
+    const kept = sizes.length - operation.axes;
+    const part = (from: number, to: number): Place =>
+      this.layout.place({ ...operation.in, sizes: sizes.slice(from, to), strides: strides.slice(from, to) });
+    const [out, source] = [this.layout.place(operation.out), this.layout.place(operation.in)];
+    const [outer, inner] = [part(0, kept), part(kept, sizes.length)];
+    const kernel = emitReduce(this.module, operation.op, laneClass(source.dtype), out.dtype);
+    const tables = [out.base, this.table(out.dims), source.base, this.table(outer.dims), this.table(inner.dims), inner.count * 4];
+    this.record(
+      kernel,
+      [out.count * 4, ...laneWords(out.lanes), ...tables],
+      [
+        { place: out, sharing: "lanes", write: true },
+        { place: source, sharing: "lanes", write: false },
+      ],
+    );
+  }
+
+  private move(out: Place, source: Place): void {
+    const movement = movementOf(out, source);
+    const { rows, lanes, blocks, shareLanes } = movement;
+    const table = this.layout.memory.table(`blocks ${blocks.join()}`, () => blocks);
+    const block = [rows.size, rows.out, rows.in, lanes.size, lanes.out, lanes.in];
+    const sharing = shareLanes ? "lanes" : "all";
+    this.record(
+      emitMove(this.module, movement.form),
+      [out.base, source.base, table, blocks.length * 4, ...block, shareLanes ? 1 : 0],
+      [
+        { place: out, sharing, write: true },
+        { place: source, sharing, write: false },
+      ],
+    );
+  }
+
+  /** The address of a scalar operand's row of lanes. */
+  private scalarRow(scalar: ScalarRow): number {
+    if ("buffer" in scalar) {
+      const place = this.layout.place(scalar);
+      if (laneClass(place.dtype) !== "float") throw new Error(`scalar operand ${scalar.buffer} is not a float`);
+      return place.base;
+    }
+    const word = scalar.class === "float" ? new Int32Array(Float32Array.of(scalar.value).buffer)[0] : scalar.value | 0;
+    return this.layout.memory.table(`lanes ${word}`, () => new Int32Array(partitionsOf.sbuf).fill(word));
+  }
+
+  private pointwise(operation: Pointwise): void {
+    const { formula, out, inputs, scalars } = pointwiseForm(operation, this.typeOf);
+    const place = this.layout.place(out);
+    const sources = inputs.map((access) => this.layout.place(access));
+    const rows = scalars.flatMap((scalar) => ("buffer" in scalar ? [this.layout.place(scalar)] : []));
+    const wrong = sources.find((source) => source.count !== place.count || source.lanes !== place.lanes);
+    if (wrong) throw new Error(`${operation.kind}: ${wrong.buffer.name} and ${out.buffer} have different counts`);
+    const words = [
+      ...[place.count * 4, ...laneWords(place.lanes), place.base, this.table(place.dims)],
+      ...sources.flatMap((source) => [source.base, this.table(source.dims)]),
+      ...scalars.map((scalar) => this.scalarRow(scalar)),
+    ];
+    this.record(emitPointwise(this.module, formula), words, [
+      { place, sharing: "lanes", write: true },
+      ...[...sources, ...rows].map((source): Touch => ({ place: source, sharing: "lanes", write: false })),
+    ]);
+  }
+}
+
+/** Lays the program out in `layout` and translates it for that number of threads. */
+export function translate(loaded: LoadedProgram, layout: Layout, threads: number): Translation {
+  return new Translator(loaded, layout, threads).translate();
+}

@@ -1,0 +1,37 @@
+/**
+ * What all kernels share. A kernel is `(arguments address, thread, threads)`. Lanes (partitions, relative to the access's start) are
+ * shared out in groups of 16, one 64-byte line: group g belongs to thread g mod threads.
+ */
+import { add, type FunctionBuilder, type FunctionType, i32, type Local, multiply, scalar, select } from "../emitter.js";
+
+export const kernelType: FunctionType = { parameters: ["i32", "i32", "i32"] };
+export const groupLanes = 16;
+export const groupBytes = groupLanes * 4;
+
+export interface KernelParameters {
+  readonly arguments: Local<"i32">;
+  readonly thread: Local<"i32">;
+  readonly threads: Local<"i32">;
+}
+
+export function kernelParameters(f: FunctionBuilder): KernelParameters {
+  return { arguments: f.parameter(0, "i32"), thread: f.parameter(1, "i32"), threads: f.parameter(2, "i32") };
+}
+
+/** Walks this thread's lanes from 0 up to `end` bytes in steps of `step` bytes (a divisor of 64). */
+export function forLanes(
+  f: FunctionBuilder,
+  p: KernelParameters,
+  lane: Local<"i32">,
+  end: Local<"i32">,
+  step: number,
+  body: () => void,
+): void {
+  const skip = f.let(multiply(add(p.threads, -1), groupBytes));
+  f.set(lane, multiply(p.thread, groupBytes));
+  f.while(scalar("i32.lt_s", lane, end), () => {
+    body();
+    f.set(lane, add(lane, step));
+    f.set(lane, add(lane, select(scalar("i32.and", lane, i32(groupBytes - 1)), i32(0), skip)));
+  });
+}

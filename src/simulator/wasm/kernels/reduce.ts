@@ -1,0 +1,61 @@
+/** Reduction over the last free positions, one after the other in ascending order, starting from the first. */
+import type { DeviceType, ReduceOp } from "../../../program/program.js";
+import { binary } from "../alu.js";
+import { convert, type LaneClass } from "../dtype.js";
+import { add, type FunctionBuilder, i32, type Local, loadI32, loadVector, type ModuleBuilder, scalar } from "../emitter.js";
+import { forLanes, groupBytes, kernelParameters, kernelType } from "./common.js";
+
+export const reduceArguments = {
+  tableBytes: 0,
+  laneBytes: 1,
+  tailLanes: 2,
+  outBase: 3,
+  outTable: 4,
+  inBase: 5,
+  inTable: 6,
+  stepTable: 7,
+  stepBytes: 8,
+} as const;
+
+export function emitReduce(module: ModuleBuilder, op: ReduceOp, from: LaneClass, out: DeviceType): FunctionBuilder {
+  return module.once(`reduce ${op} ${from} ${out}`, kernelType, (f) => {
+    const p = kernelParameters(f);
+    const argument = (index: number) => f.let(loadI32(p.arguments, index * 4));
+    const tableBytes = argument(reduceArguments.tableBytes);
+    const laneBytes = argument(reduceArguments.laneBytes);
+    const tailLanes = argument(reduceArguments.tailLanes);
+    const outBase = argument(reduceArguments.outBase);
+    const outTable = argument(reduceArguments.outTable);
+    const inBase = argument(reduceArguments.inBase);
+    const inTable = argument(reduceArguments.inTable);
+    const stepTable = argument(reduceArguments.stepTable);
+    const stepBytes = argument(reduceArguments.stepBytes);
+    const tailMine = f.let(
+      scalar(
+        "i32.and",
+        scalar("i32.ne", tailLanes, i32(0)),
+        scalar("i32.eq", scalar("i32.rem_u", scalar("i32.div_u", laneBytes, i32(groupBytes)), p.threads), p.thread),
+      ),
+    );
+    const step = f.local("i32");
+    const sum = f.local("v128");
+    const inAddress = f.local("i32");
+    const outAddress = f.local("i32");
+    const reduceLane = (lane: Local<"i32">) => {
+      const start = f.let(add(inAddress, lane));
+      f.set(sum, loadVector(add(start, loadI32(stepTable))));
+      f.for(step, i32(4), stepBytes, 4, () => {
+        f.set(sum, binary({ module, f }, op, from, sum, loadVector(add(start, loadI32(add(stepTable, step))))));
+      });
+      return convert(f, sum, from, out);
+    };
+    const position = f.local("i32");
+    const lane = f.local("i32");
+    f.for(position, 0, tableBytes, 4, () => {
+      f.set(outAddress, add(outBase, loadI32(add(outTable, position))));
+      f.set(inAddress, add(inBase, loadI32(add(inTable, position))));
+      forLanes(f, p, lane, laneBytes, 16, () => f.storeVector(add(outAddress, lane), reduceLane(lane)));
+      f.if(tailMine, () => f.storePartial(add(outAddress, laneBytes), f.let(reduceLane(laneBytes)), tailLanes));
+    });
+  });
+}

@@ -1,0 +1,85 @@
+/** The dispatcher: walks records, with barriers between threads where a record asks for one, and the loop of a worker thread. */
+import {
+  add,
+  atomicAdd,
+  atomicLoad,
+  atomicNotifyAll,
+  atomicWait,
+  type FunctionBuilder,
+  i32,
+  loadI32,
+  type ModuleBuilder,
+  scalar,
+} from "../emitter.js";
+import { kernelType } from "./common.js";
+
+/** Byte addresses of the control block, each word on a cache line of its own. */
+export const control = { arrived: 0, generation: 64, sleepers: 128, first: 192, last: 196 } as const;
+export const controlBytes = 256;
+
+/** The value of `last` that ends the workers. */
+export const stopWorking = -1;
+
+/** A record: kernel function, address of its arguments, 1 if a barrier stands before it. */
+export const recordWords = 3;
+
+/** Polls before a waiting thread sleeps: some tens of microseconds. */
+const polls = 20000;
+
+/** Waits until every thread has come here. All threads use one generation word, so that a barrier can be reused at once. */
+function emitBarrier(module: ModuleBuilder): FunctionBuilder {
+  return module.once("barrier", { parameters: ["i32"] }, (f) => {
+    const threads = f.parameter(0, "i32");
+    const generation = f.let(atomicLoad(i32(control.generation)));
+    f.if(
+      scalar("i32.eq", add(atomicAdd(i32(control.arrived), i32(1)), 1), threads),
+      () => {
+        f.atomicStore(i32(control.arrived), i32(0));
+        f.drop(atomicAdd(i32(control.generation), i32(1)));
+        f.if(atomicLoad(i32(control.sleepers)), () => f.drop(atomicNotifyAll(i32(control.generation))));
+      },
+      () => {
+        const unchanged = scalar("i32.eq", atomicLoad(i32(control.generation)), generation);
+        const left = f.let(i32(polls));
+        f.while(scalar("i32.and", unchanged, scalar("i32.ne", left, i32(0))), () => f.set(left, add(left, -1)));
+        f.if(unchanged, () => {
+          f.drop(atomicAdd(i32(control.sleepers), i32(1)));
+          f.while(unchanged, () => f.drop(atomicWait(i32(control.generation), generation)));
+          f.drop(atomicAdd(i32(control.sleepers), i32(-1)));
+        });
+      },
+    );
+  });
+}
+
+/** Exports `run(first, last, thread, threads)` (addresses of records), `start(threads)` and `work(thread, threads)`. */
+export function emitRun(module: ModuleBuilder): void {
+  const barrier = emitBarrier(module);
+  const run = module.function({ parameters: ["i32", "i32", "i32", "i32"] }, (f) => {
+    const record = f.let(f.parameter(0, "i32"));
+    const thread = f.parameter(2, "i32");
+    const threads = f.parameter(3, "i32");
+    const several = f.let(scalar("i32.gt_s", threads, i32(1)));
+    const kernels = module.typeIndex(kernelType);
+    f.while(scalar("i32.lt_u", record, f.parameter(1, "i32")), () => {
+      f.if(scalar("i32.and", several, loadI32(record, 8)), () => f.call(barrier, threads));
+      f.callIndirect(kernels, loadI32(record), loadI32(record, 4), thread, threads);
+      f.set(record, add(record, recordWords * 4));
+    });
+    f.if(several, () => f.call(barrier, threads));
+  });
+  const work = module.function({ parameters: ["i32", "i32"] }, (f) => {
+    const last = f.local("i32");
+    const more = scalar("i32.ne", last, i32(stopWorking));
+    f.doWhile(() => {
+      f.call(barrier, f.parameter(1, "i32"));
+      f.set(last, loadI32(i32(control.last)));
+      f.if(more, () => f.call(run, loadI32(i32(control.first)), last, f.parameter(0, "i32"), f.parameter(1, "i32")));
+      return more;
+    });
+  });
+  const start = module.function({ parameters: ["i32"] }, (f) => f.call(barrier, f.parameter(0, "i32")));
+  module.export("run", run);
+  module.export("work", work);
+  module.export("start", start);
+}

@@ -1,0 +1,293 @@
+import { describe, expect, it } from "vitest";
+import type { TensorData } from "../../src/graph/tensor.js";
+import type { Access, Buffer, Instruction, LoadedProgram, Operation, Stream } from "../../src/program/program.js";
+import { createCore } from "../../src/simulator/index.js";
+import { serialOrder } from "../../src/simulator/serial.js";
+import { bytesOf, chip, dram, planes, program, randomData, randomNumbers, rows } from "./programs.js";
+import { interpret } from "./reference.js";
+
+type Inputs = ReadonlyMap<string, TensorData>;
+
+function expectBits(loaded: LoadedProgram, inputs: Inputs, threads: readonly number[]): void {
+  const expected = interpret(loaded, inputs);
+  for (const count of threads) {
+    const core = createCore(loaded, { threads: count });
+    for (let request = 0; request < 2; request++) {
+      const actual = core.run(inputs);
+      for (const [name, data] of expected) expect(actual.get(name), `${name} on ${count} threads`).toEqual(data);
+    }
+    core.dispose();
+  }
+}
+
+/** out = relu(w^T x), w from a constant or an input, `taps` accumulated K tiles, N columns, M lanes. */
+function product(k: number, m: number, n: number, taps: number, constant: boolean): [LoadedProgram, Inputs] {
+  const random = randomNumbers(k * 1000 + m * 10 + n);
+  const buffers: Buffer[] = [
+    dram("x", "input", "bfloat16", [k, taps + n]),
+    dram("w", constant ? "constant" : "input", "bfloat16", [taps, k, m]),
+    dram("y", "output", "bfloat16", [m, n]),
+    chip("xs", "sbuf", "bfloat16", taps + n, 0),
+    chip("ws", "sbuf", "bfloat16", taps * m, 4096),
+    chip("ys", "sbuf", "bfloat16", n, 8192),
+    chip("p", "psum", "float32", n, 0),
+  ];
+  const operations: Operation[] = [{ kind: "dma", out: rows("xs", 0, k, [taps + n]), in: planes("x", k, taps + n) }];
+  for (let tap = 0; tap < taps; tap++) {
+    operations.push({ kind: "dma", out: rows("ws", 0, k, [m], tap * m), in: { ...planes("w", k, m), offset: tap * k * m } });
+  }
+  for (let tap = 0; tap < taps; tap++) {
+    operations.push({
+      kind: "matmul",
+      out: rows("p", 0, m, [n]),
+      stationary: rows("ws", 0, k, [m], tap * m),
+      moving: rows("xs", 0, k, [n], tap),
+      accumulate: tap > 0,
+    });
+  }
+  operations.push(
+    { kind: "activation", out: rows("ys", 64, m, [n]), in: rows("p", 0, m, [n]), function: "relu", scale: 1, bias: -0.5, alpha: 0 },
+    { kind: "dma", out: planes("y", m, n), in: rows("ys", 64, m, [n]) },
+  );
+  const x = randomData(random, "bfloat16", k * (taps + n));
+  const w = randomData(random, "bfloat16", taps * k * m);
+  const constants = new Map<string, Uint8Array>(constant ? [["w", bytesOf(w)]] : []);
+  const inputs = new Map<string, TensorData>(
+    constant
+      ? [["x", x]]
+      : [
+          ["x", x],
+          ["w", w],
+        ],
+  );
+  return [program(buffers, operations, constants), inputs];
+}
+
+describe("matmul", () => {
+  it.each([
+    [128, 64, 49, 2],
+    [64, 40, 13, 3],
+    [3, 64, 18, 7],
+    [1, 1, 1, 1],
+    [100, 17, 2, 2],
+    [33, 5, 3, 1],
+    [128, 61, 7, 2],
+  ])("K %i, M %i, N %i, %i taps: the bits of a Math.fround loop, constant weights or not, 1 to 3 threads", (k, m, n, taps) => {
+    for (const constant of [true, false]) expectBits(...product(k, m, n, taps, constant), [1, 2, 3]);
+  });
+
+  it("packs again when the weights' place is filled anew, and where a write takes part of a tile away", () => {
+    const random = randomNumbers(5);
+    const buffers: Buffer[] = [
+      dram("x", "input", "float32", [8, 4]),
+      dram("w", "constant", "float32", [2, 8, 8]),
+      dram("y", "output", "float32", [3, 8, 4]),
+      chip("xs", "sbuf", "float32", 4, 0),
+      chip("ws", "sbuf", "float32", 8, 64),
+      chip("ys", "sbuf", "float32", 4, 256),
+      chip("p", "psum", "float32", 4, 0),
+    ];
+    const fill = (tile: number): Operation => ({
+      kind: "dma",
+      out: rows("ws", 0, 8, [8]),
+      in: { ...planes("w", 8, 8), offset: tile * 64 },
+    });
+    const use = (index: number): Operation[] => [
+      { kind: "matmul", out: rows("p", 0, 8, [4]), stationary: rows("ws", 0, 8, [8]), moving: rows("xs", 0, 8, [4]), accumulate: false },
+      { kind: "copy", out: rows("ys", 0, 8, [4]), in: rows("p", 0, 8, [4]) },
+      { kind: "dma", out: { ...planes("y", 8, 4), offset: index * 32 }, in: rows("ys", 0, 8, [4]) },
+    ];
+    const operations: Operation[] = [
+      { kind: "dma", out: rows("xs", 0, 8, [4]), in: planes("x", 8, 4) },
+      ...[fill(0), ...use(0), fill(1), ...use(1)],
+      ...[{ kind: "memset", out: rows("ws", 0, 3, [2], 1), value: 0.25 } as const, ...use(2)],
+    ];
+    const constants = new Map([["w", bytesOf(randomData(random, "float32", 128))]]);
+    expectBits(program(buffers, operations, constants), new Map([["x", randomData(random, "float32", 32)]]), [1, 2]);
+  });
+});
+
+describe("transpose", () => {
+  it("turns lanes into positions", () => {
+    const buffers: Buffer[] = [
+      dram("x", "input", "float16", [100, 50]),
+      dram("y", "output", "float16", [50, 100]),
+      chip("xs", "sbuf", "float16", 50, 0),
+      chip("ys", "sbuf", "float16", 100, 512),
+      chip("p", "psum", "float16", 100, 0),
+    ];
+    const operations: Operation[] = [
+      { kind: "dma", out: rows("xs", 0, 100, [50]), in: planes("x", 100, 50) },
+      { kind: "transpose", out: rows("p", 0, 50, [100]), in: rows("xs", 0, 100, [50]) },
+      { kind: "copy", out: rows("ys", 0, 50, [100]), in: rows("p", 0, 50, [100]) },
+      { kind: "dma", out: planes("y", 50, 100), in: rows("ys", 0, 50, [100]) },
+    ];
+    expectBits(program(buffers, operations), new Map([["x", randomData(randomNumbers(1), "float16", 5000)]]), [1, 2, 3]);
+  });
+});
+
+describe("dma", () => {
+  const count = 60 * 24;
+  /** x -> a (SBUF) by one access pair, a -> scratch -> b -> y by others; every pair has 60 x 24 elements. */
+  const chains: [string, [Access, Access][]][] = [
+    [
+      "planes",
+      [
+        [rows("a", 0, 60, [24]), planes("x", 60, 24)],
+        [planes("y", 60, 24), rows("a", 0, 60, [24])],
+      ],
+    ],
+    [
+      "channels last",
+      [
+        [rows("a", 32, 60, [24]), { ...rows("x", 0, 60, [24]), partitionStride: 1, strides: [60] }],
+        [planes("y", 60, 24), rows("a", 32, 60, [24])],
+      ],
+    ],
+    [
+      "to channels last",
+      [
+        [rows("a", 0, 60, [24]), planes("x", 60, 24)],
+        [{ ...rows("y", 0, 60, [24]), partitionStride: 1, strides: [60] }, rows("a", 0, 60, [24])],
+      ],
+    ],
+    [
+      "other shapes",
+      [
+        [rows("a", 3, 40, [36]), planes("x", 60, 24)],
+        [rows("y", 0, 1, [2, 30, 24]), rows("a", 3, 40, [36])],
+      ],
+    ],
+    [
+      "no common loops",
+      [
+        [rows("a", 0, 48, [30]), planes("x", 60, 24)],
+        [planes("y", 90, 16), rows("a", 0, 48, [30])],
+      ],
+    ],
+    [
+      "one partition",
+      [
+        [rows("a", 5, 1, [count]), planes("x", 60, 24)],
+        [planes("y", 60, 24), rows("a", 5, 1, [count])],
+      ],
+    ],
+    [
+      "reversed",
+      [
+        [{ ...rows("a", 0, 60, [24], 23), strides: [-1] }, planes("x", 60, 24)],
+        [{ ...planes("y", 60, 24), offset: 59 * 24, partitionStride: -24 }, rows("a", 0, 60, [24])],
+      ],
+    ],
+    [
+      "through scratch",
+      [
+        [planes("s", 60, 24), planes("x", 60, 24)],
+        [rows("a", 64, 60, [24]), planes("s", 60, 24)],
+        [rows("b", 0, 60, [24]), rows("a", 64, 60, [24])],
+        [planes("y", 60, 24), rows("b", 0, 60, [24])],
+      ],
+    ],
+    [
+      "between partitions",
+      [
+        [rows("a", 0, 60, [24]), planes("x", 60, 24)],
+        [rows("b", 1, 120, [12]), rows("a", 0, 60, [24])],
+        [planes("y", 120, 12), rows("b", 1, 120, [12])],
+      ],
+    ],
+    [
+      "tall",
+      [
+        [
+          { ...rows("a", 0, 60, [4, 6]), strides: [8, 1] },
+          { ...planes("x", 60, 24), sizes: [4, 6], strides: [1, 4] },
+        ],
+        [planes("y", 60, 24), { ...rows("a", 0, 60, [4, 6]), strides: [8, 1] }],
+      ],
+    ],
+  ];
+  it.each(chains)("%s", (_, pairs) => {
+    for (const dtype of ["bfloat16", "float32", "int8"] as const) {
+      const buffers: Buffer[] = [
+        dram("x", "input", dtype, [count]),
+        dram("y", "output", dtype, [count]),
+        dram("s", "scratch", dtype, [count], 64),
+        chip("a", "sbuf", dtype, count, 0),
+        chip("b", "sbuf", dtype, 48, count * 4),
+      ];
+      const operations = pairs.map(([out, source]): Operation => ({ kind: "dma", out, in: source }));
+      expectBits(program(buffers, operations), new Map([["x", randomData(randomNumbers(9), dtype, count)]]), [1, 3]);
+    }
+  });
+});
+
+describe("streams", () => {
+  const instruction = (operation: Operation, signal?: number, ...waits: [number, number][]): Instruction => ({
+    operation,
+    origin: "",
+    waits: waits.map(([semaphore, value]) => ({ semaphore, value })),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const set = (value: number): Operation => ({ kind: "memset", out: rows("a", 0, 128, [1]), value });
+
+  it("merges streams as their semaphores say", () => {
+    const streams: Stream[] = [
+      { engine: "vector", instructions: [instruction(set(2), 1, [0, 1]), instruction(set(4), undefined, [0, 2])] },
+      { engine: "scalar", instructions: [instruction(set(1), 0), instruction(set(3), 0, [1, 1])] },
+    ];
+    const values = serialOrder(streams).map(({ operation }) => (operation.kind === "memset" ? operation.value : 0));
+    expect(values).toEqual([1, 2, 3, 4]);
+  });
+
+  it("names the engines of a deadlock", () => {
+    expect(() => serialOrder([{ engine: "vector", instructions: [instruction(set(1), 0, [0, 1])] }])).toThrow("deadlock: vector");
+  });
+
+  it("keeps what load leaves in SBUF", () => {
+    const buffers: Buffer[] = [
+      dram("c", "constant", "float32", [128, 2]),
+      dram("x", "input", "float32", [128, 2]),
+      dram("y", "output", "float32", [128, 2]),
+      chip("a", "sbuf", "float32", 2, 0),
+      chip("b", "sbuf", "float32", 2, 8),
+    ];
+    const load: Stream[] = [
+      { engine: "dma0", instructions: [instruction({ kind: "dma", out: rows("a", 0, 128, [2]), in: planes("c", 128, 2) })] },
+    ];
+    const infer: Stream[] = [
+      {
+        engine: "vector",
+        instructions: [
+          instruction(
+            { kind: "tensor_tensor", out: rows("b", 0, 128, [2]), in0: rows("a", 0, 128, [2]), in1: rows("b", 0, 128, [2]), op: "add" },
+            1,
+            [0, 1],
+          ),
+        ],
+      },
+      {
+        engine: "dma0",
+        instructions: [
+          instruction({ kind: "dma", out: rows("b", 0, 128, [2]), in: planes("x", 128, 2) }, 0),
+          instruction({ kind: "dma", out: planes("y", 128, 2), in: rows("b", 0, 128, [2]) }, undefined, [1, 1]),
+        ],
+      },
+    ];
+    const constants = new Map([["c", bytesOf(randomData(randomNumbers(2), "float32", 256))]]);
+    expectBits(
+      { program: { name: "test", buffers, load, infer }, constants },
+      new Map([["x", randomData(randomNumbers(3), "float32", 256)]]),
+      [1, 2],
+    );
+  });
+});
+
+describe("createCore", () => {
+  it("refuses inputs that are missing or of the wrong size", () => {
+    const [loaded] = product(4, 4, 4, 1, true);
+    const core = createCore(loaded, { threads: 1 });
+    expect(() => core.run(new Map())).toThrow("no elements for input x");
+    expect(() => core.run(new Map([["x", new Uint16Array(3)]]))).toThrow("3 elements, not 20");
+  });
+});
