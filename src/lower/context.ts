@@ -97,6 +97,8 @@ export interface MainResult {
   readonly main?: Expression;
   /** The input that holds one number for each channel (position along `axis`), added to it; may be absent in the node. */
   readonly bias?: number;
+  /** Where the box is stored, if not at the output's place: the caller sees to it that it gets there. */
+  readonly into?: View;
 }
 
 /** A bias input for channels [start, start + count), on as many partitions. */
@@ -130,9 +132,10 @@ export function writeBox(context: Context, node: Node, result: MainResult, axis:
     known.set(index, made);
     return made;
   };
-  const target = context.values.target(out, axis, start, count, box);
-  emitExpression(context, withEpilogue(context, node, main), operandOf, target.view);
-  target.commit();
+  const target = result.into ? undefined : context.values.target(out, axis, start, count, box);
+  const view = result.into ?? target?.view;
+  if (view) emitExpression(context, withEpilogue(context, node, main), operandOf, view);
+  target?.commit();
 }
 
 /** The use of the node without its epilogue. */

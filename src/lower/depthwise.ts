@@ -5,7 +5,7 @@ import { hardware } from "../hardware/hardware.js";
 import type { Access, Operation, Scalar } from "../program/program.js";
 import { subView } from "./accumulate.js";
 import { type Context, writeBox } from "./context.js";
-import { type Grid, inputBand, outputBands, outputBox, type Tap, tapView, tapWindow, withChannels } from "./convolution.js";
+import { type Grid, inputBand, outputBands, outputBox, type Tap, tapView, tapWindow, withChannels } from "./grid.js";
 import { type Box, type ChannelTile, jointly, tileBoxes, type View } from "./view.js";
 
 /** Outputs a partition that are accumulated at a time. */

@@ -7,6 +7,7 @@ import { elementCount, rowMajorStrides } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import type { Lowering, Movement, MovementPiece } from "../operators/record.js";
 import { type Context, mainUse } from "./context.js";
+import { moveStaged } from "./staged.js";
 import type { Value } from "./values.js";
 import { channelTiles, type Dimension, jointly, tileBoxes, type View, wholeBox } from "./view.js";
 
@@ -78,6 +79,8 @@ function alongAxes(piece: MovementPiece, out: Value, input: Value): AxisPiece | 
     if (!split) return undefined;
     dims.push(...split);
   }
+  const strides = rowMajorStrides(out.shape);
+  dims.sort((a, b) => b.outStep * strides[b.axis] - a.outStep * strides[a.axis]);
   const fits = (shape: readonly number[], start: readonly number[], step: (dim: AxisDimension) => number) =>
     shape.every((extent, axis) => {
       const reach = dims.filter((dim) => dim.axis === axis).map((dim) => (dim.size - 1) * step(dim));
@@ -130,8 +133,8 @@ const PARTITION_QUADRANT = 32;
 
 function moveView(context: Context, from: View, to: View): void {
   const aligned = [from, to].every((view) => view.space === "sbuf" && view.partitionStart % PARTITION_QUADRANT === 0);
-  if (!aligned) return context.values.move(from, to);
-  jointly([to, from], ([out, source]) => context.emitter.step("vector", { kind: "copy", out, in: source }));
+  if (aligned) jointly([to, from], ([out, source]) => context.emitter.step("vector", { kind: "copy", out, in: source }));
+  else if (!moveStaged(context, from, to)) context.values.move(from, to);
 }
 
 /** A piece as rows of DRAM: its outermost dimension counts as partitions. */

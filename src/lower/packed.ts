@@ -6,7 +6,7 @@ import type { ConvolutionGeometry } from "../operators/record.js";
 import { accumulate, psumTile, subView } from "./accumulate.js";
 import { deviceElements } from "./constants.js";
 import { type Context, writeBox } from "./context.js";
-import type { Grid } from "./convolution.js";
+import type { Grid } from "./grid.js";
 import type { Value } from "./values.js";
 import { type Box, jointly, tileBoxes, type View } from "./view.js";
 import { evenOffsets, loadWeights, type WeightSource, weightGroups } from "./weights.js";

@@ -5,8 +5,8 @@ import type { Lowering, PoolGeometry } from "../operators/record.js";
 import type { Operation } from "../program/program.js";
 import { subView } from "./accumulate.js";
 import { type Context, mainUse, writeBox } from "./context.js";
-import { convolutionGrid, type Grid, inputBand, outputBands, outputBox, positions, withChannels } from "./convolution.js";
 import { type TapPart, tapParts } from "./depthwise.js";
+import { convolutionGrid, type Grid, inputBand, outputBands, outputBox, positions, withChannels } from "./grid.js";
 import { type Box, type ChannelTile, jointly, type Range, tileBoxes, type View } from "./view.js";
 
 /** Outputs a partition at a time. */

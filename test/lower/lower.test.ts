@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Graph, staticType } from "../../src/graph/graph.js";
-import { toNumbers } from "../../src/graph/tensor.js";
+import { floatTensor, int64Tensor, toNumbers } from "../../src/graph/tensor.js";
 import { runGraph } from "../../src/host/index.js";
 import { type Budget, defaultBudget, lower } from "../../src/lower/index.js";
 import { inferTypes } from "../../src/operators/index.js";
@@ -165,6 +165,34 @@ describe("other operators", () => {
       });
     }
   }
+
+  it("Resize, nearest, between operators and alone", async () => {
+    const builder = new GraphBuilder();
+    const scales = builder.constant(floatTensor([4], [1, 1, 2, 3]));
+    const x = builder.input("x", [2, 40, 30, 21]);
+    const nearest = { mode: "nearest", coordinate_transformation_mode: "asymmetric", nearest_mode: "floor" };
+    const [a] = builder.node("Resize", [x, "", scales], nearest);
+    const [b] = builder.node("Neg", [x]);
+    const [c] = builder.node("Resize", [b, "", scales], nearest);
+    const [d] = builder.node("Add", [a, c]);
+    await expectSame(builder.finish([a, d]), 8);
+  });
+
+  it("Slice with steps, of an input and of a value on chip", async () => {
+    const builder = new GraphBuilder();
+    const constants = [
+      [1, 0, 1],
+      [9, 20, 18],
+      [1, 2, 3],
+      [2, 3, 2],
+    ].map((values) => builder.constant(int64Tensor([3], values)));
+    const [starts, ends, axes, steps] = constants;
+    const x = builder.input("x", [1, 10, 20, 18]);
+    const [a] = builder.node("Slice", [x, starts, ends, axes, steps]);
+    const [b] = builder.node("Neg", [x]);
+    const [c] = builder.node("Slice", [b, starts, ends, axes, steps]);
+    await expectSame(builder.finish([a, c]), 8);
+  });
 
   it("PRelu with a slope a channel", async () => {
     const builder = new GraphBuilder();

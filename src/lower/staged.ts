@@ -1,0 +1,100 @@
+/**
+ * Movement whose elements lie scattered in DRAM on one side (an upsampling, a strided slice): a DMA would pay a descriptor for each. Long runs
+ * are brought to SBUF or from it instead, and an engine rearranges them there.
+ */
+import { hardware } from "../hardware/hardware.js";
+import { deviceBytes } from "../program/program.js";
+import type { Context } from "./context.js";
+import { type Dimension, jointly, type View } from "./view.js";
+
+/** Elements a partition that are rearranged at a time. */
+const CHUNK = 4096;
+
+/** Elements from the first to the last of some dimensions, and how far before the offset the first is. */
+function span(dims: readonly Dimension[]): { elements: number; before: number } {
+  const reach = dims.map((dim) => (dim.size - 1) * dim.stride);
+  const before = -reach.filter((r) => r < 0).reduce((sum, r) => sum + r, 0);
+  return { elements: before + reach.filter((r) => r > 0).reduce((sum, r) => sum + r, 0) + 1, before };
+}
+
+function count(dims: readonly Dimension[]): number {
+  return dims.reduce((product, dim) => product * dim.size, 1);
+}
+
+/** Whether the innermost dimension makes runs in DRAM that are too short to be worth a descriptor each. */
+function isScattered(view: View): boolean {
+  const dims = view.dims.filter((dim) => dim.size > 1);
+  const last = dims[dims.length - 1];
+  if (view.space !== "dram" || !last) return false;
+  const run = last.stride === 1 ? last.size : 1;
+  return run * deviceBytes(view.dtype, "dram") < hardware.dmaDescriptorBytes && count(dims) > run;
+}
+
+/** A part of the dimensions from `axis` on: `size` positions of that one, all of the later ones. */
+interface Part {
+  readonly axis: number;
+  readonly size: number;
+}
+
+/** The largest parts whose spans fit in a chunk on both sides, if their runs are worth it: at most twice what is used of them. */
+function choosePart(from: View, to: View): Part | undefined {
+  const fits = (view: View, part: Part) => {
+    const dims = view.dims.slice(part.axis).map((dim, index) => (index === 0 ? { ...dim, size: part.size } : dim));
+    return view.space !== "dram" || span(dims).elements <= CHUNK;
+  };
+  for (let axis = 0; axis < from.dims.length; axis++) {
+    for (let size = from.dims[axis].size; size >= 1; size = Math.floor(size / 2)) {
+      const part = { axis, size };
+      if (fits(from, part) && fits(to, part)) return part;
+    }
+  }
+  return undefined;
+}
+
+function partOf(view: View, part: Part, start: number, size: number, outer: readonly number[]): View {
+  const offset = outer.reduce((sum, position, axis) => sum + position * view.dims[axis].stride, view.offset);
+  const dims = view.dims.slice(part.axis).map((dim, index) => (index === 0 ? { ...dim, size } : dim));
+  return { ...view, offset: offset + start * (view.dims[part.axis]?.stride ?? 0), dims };
+}
+
+/** The span of a DRAM view as one run, and the same elements in an SBUF buffer that holds the span. */
+function stage(context: Context, view: View, partition: number): { run: View; stagedRun: View; staged: View } {
+  const { elements, before } = span(view.dims);
+  const buffer = context.values.temporary("staged", view.dtype, partition, view.partitionCount, [elements]);
+  const run = { ...view, offset: view.offset - before, dims: [{ size: elements, stride: 1 }] };
+  return { run, stagedRun: buffer, staged: { ...buffer, offset: buffer.offset + before, dims: view.dims } };
+}
+
+function movePart(context: Context, from: View, to: View): void {
+  const partition = from.space === "sbuf" ? from.partitionStart : to.space === "sbuf" ? to.partitionStart : 0;
+  const source = from.space === "dram" ? stage(context, from, partition) : undefined;
+  const target = to.space === "dram" ? stage(context, to, partition) : undefined;
+  if (source) context.values.move(source.run, source.stagedRun);
+  jointly([target?.staged ?? to, source?.staged ?? from], ([out, input]) =>
+    context.emitter.step("vector", { kind: "copy", out, in: input }),
+  );
+  if (target) context.values.move(target.stagedRun, target.run);
+}
+
+/** Moves through SBUF if one side is scattered in DRAM and its runs can be used; false if a plain DMA has to do it. */
+export function moveStaged(context: Context, from: View, to: View): boolean {
+  if (!isScattered(from) && !isScattered(to)) return false;
+  const part = choosePart(from, to);
+  if (!part) return false;
+  const unit = (view: View) => view.dims.slice(part.axis).map((dim, index) => (index === 0 ? { ...dim, size: part.size } : dim));
+  const dense = to.space === "sbuf" || span(unit(to)).elements === count(unit(to));
+  const used = from.space === "sbuf" || span(unit(from)).elements <= 8 * count(unit(from));
+  if (!dense || !used) return false;
+  const outer = from.dims.slice(0, part.axis).map((dim) => dim.size);
+  const index = outer.map(() => 0);
+  for (;;) {
+    const whole = from.dims[part.axis]?.size ?? 1;
+    for (let start = 0; start < whole; start += part.size) {
+      const size = Math.min(part.size, whole - start);
+      movePart(context, partOf(from, part, start, size, index), partOf(to, part, start, size, index));
+    }
+    let axis = outer.length - 1;
+    while (axis >= 0 && ++index[axis] === outer[axis]) index[axis--] = 0;
+    if (axis < 0) return true;
+  }
+}
