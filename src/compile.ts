@@ -1,67 +1,26 @@
 /** The driver: it hands each phase what the one before it made. Nothing here knows an operator or an instruction. */
 import { createHash } from "node:crypto";
-import { userError } from "./diagnostics/diagnostic.js";
 import { fingerprint } from "./fingerprint.js";
-import { importModel } from "./frontend/index.js";
+import { type ImportedModel, importModel, type SourceOperator } from "./frontend/index.js";
 import { writeOnnx } from "./frontend/onnx/write.js";
 import type { Graph } from "./graph/graph.js";
 import { printGraph } from "./graph/text.js";
 import { verifyGraph } from "./graph/verify.js";
-import { defaultBudget, lower } from "./lower/index.js";
-import type { Step } from "./lower/lowered.js";
 import { type Artifact, MANIFEST_FORMAT, type Manifest, type SubgraphManifest } from "./neff/artifact.js";
 import { constantIndex, writeNeff } from "./neff/neff.js";
 import { decompose } from "./operators/decompositions.js";
 import { checkNode, describeReason, flopsOf, recordOf, supportedOperators } from "./operators/index.js";
 import { inferTypes } from "./operators/infer.js";
 import type { Reason } from "./operators/record.js";
+import type { CompileOptions } from "./options.js";
 import { partition, priceModel, type Subgraph, sourceOperators } from "./partition/index.js";
 import { applyPrecision, type BindOptions, normalise, type Precision, parseIoConfig, parsePrecision } from "./passes/index.js";
-import { checkProgram, describeFault } from "./program/check.js";
-import type { LoadedProgram, Program } from "./program/program.js";
-import { printOperation, printProgram } from "./program/text.js";
+import type { LoadedProgram } from "./program/program.js";
 import { releaseBuffers } from "./release.js";
-import {
-  launchMs,
-  manifestOptions,
-  notesOn,
-  placeOperators,
-  predict,
-  type SourceOperator,
-  type StageMemory,
-  shareOnNeuron,
-  stageMemory,
-  staticSignatures,
-  valueSignatures,
-} from "./report.js";
-import { schedule } from "./schedule/index.js";
+import { launchMs, manifestOptions, notesOn, placeOperators, predict, shareOnNeuron, staticSignatures, valueSignatures } from "./report.js";
 import { simulateTime } from "./simulator/time.js";
+import { compileStage } from "./stage.js";
 import { version } from "./version.js";
-
-export interface CompileOptions {
-  /** Shapes and dtypes of inputs, and outputs, in the vendor's form; parsed JSON. */
-  readonly ioConfig?: unknown;
-  /** Extent of every input's open first dimension. */
-  readonly batchSize?: number;
-  readonly inputShapes?: ReadonlyMap<string, readonly number[]>;
-  readonly dynamicBatchSize?: boolean;
-  readonly neuroncorePipelineCores?: number;
-  /** The vendor's words; `["all"]` if absent. */
-  readonly fastMath?: readonly string[];
-  readonly fp32Cast?: string;
-  readonly minimumSegmentSize?: number;
-  readonly noFuseOps?: readonly string[];
-  readonly forceFuseOps?: readonly string[];
-  readonly enableSaturateInfinity?: boolean;
-  readonly enableFastLoadingNeuronBinaries?: boolean;
-  readonly enableFastContextSwitch?: boolean;
-  /** Check the graph after every pass, and every program after scheduling. */
-  readonly verifyEach?: boolean;
-  progress?(phase: string): void;
-  log?(level: "DEBUG" | "INFO" | "WARN", message: string): void;
-  /** Sees what each phase made: `phase` is its name, for a pass or a subgraph followed by that one's. */
-  observe?(phase: string, text: () => string): void;
-}
 
 type SubgraphReport = Omit<SubgraphManifest, "nodes">;
 
@@ -84,7 +43,8 @@ export interface CompileResult {
 }
 
 /** A model whose nodes are known to run on a NeuronCore, or why not. */
-interface CheckedModel {
+interface CheckedModel extends Pick<ImportedModel, "framework" | "files"> {
+  /** Normalised. */
   readonly graph: Graph;
   readonly source: readonly SourceOperator[];
   /** By name of the normalised graph's nodes. */
@@ -123,7 +83,7 @@ export async function compileModel(path: string, options: CompileOptions = {}): 
     format: MANIFEST_FORMAT,
     compiler: `neuronc ${version}`,
     name: graph.name,
-    source: { framework: "ONNX", ...fingerprint(path) },
+    source: { framework: model.framework, ...fingerprint(model.files) },
     options: settings,
     signature: { inputs: staticSignatures(graph, graph.inputs), outputs: valueSignatures(graph, graph.outputs) },
     operators: placeOperators(source, graph, parts),
@@ -162,7 +122,7 @@ export interface ModelCheck {
  */
 export async function checkModel(path: string, options: Pick<CompileOptions, "batchSize" | "inputShapes"> = {}): Promise<ModelCheck> {
   const imported = await importModel(path);
-  const types = imported.inputs.map((name) => ({ name, type: imported.types.get(name) }));
+  const types = imported.graph.inputs.map((name) => ({ name, type: imported.graph.types.get(name) }));
   const given = options.inputShapes ?? new Map<string, readonly number[]>();
   const open = types.filter(({ name, type }) => !given.has(name) && type?.shape?.every((extent) => typeof extent === "number") !== true);
   const onlyBatch = open.every(({ type }) => type?.shape?.every((extent, axis) => typeof extent === "number" || axis === 0));
@@ -185,13 +145,13 @@ export async function checkModel(path: string, options: Pick<CompileOptions, "ba
   return { operators, ...(open.length > 0 && options.batchSize === undefined ? { note: "Open batch dimensions were taken as 1." } : {}) };
 }
 
-function checkTypes(graph: Graph, open: readonly string[]): ModelCheck {
-  const supported = new Set(supportedOperators("ONNX"));
-  const operators = graph.nodes.map(({ name, op }) => ({
+function checkTypes({ framework, operators: source }: ImportedModel, open: readonly string[]): ModelCheck {
+  const supported = new Set(supportedOperators(framework));
+  const operators = source.map(({ name, type }) => ({
     name,
-    type: op,
-    supported: supported.has(op),
-    ...(supported.has(op) ? {} : { reason: "no NeuronCore form of this operator" }),
+    type,
+    supported: supported.has(type),
+    ...(supported.has(type) ? {} : { reason: "no NeuronCore form of this operator" }),
   }));
   const list = open.join(", ");
   return {
@@ -205,10 +165,9 @@ function bindOptions({ batchSize, inputShapes, ioConfig }: CompileOptions): Bind
 }
 
 /** Import, normalise, check. */
-async function check(path: string, options: CompileOptions, bind: BindOptions, given?: Graph): Promise<CheckedModel> {
+async function check(path: string, options: CompileOptions, bind: BindOptions, given?: ImportedModel): Promise<CheckedModel> {
   options.progress?.("import");
-  const imported = given ?? (await importModel(path));
-  const source = imported.nodes.map(({ name, op }) => ({ name, type: op }));
+  const { graph: imported, operators: source, framework, files } = given ?? (await importModel(path));
   options.observe?.("import", () => text(imported));
   options.progress?.("normalise");
   const normalised = await normalise(imported, {
@@ -229,7 +188,7 @@ async function check(path: string, options: CompileOptions, bind: BindOptions, g
   options.observe?.("check", () =>
     [...verdicts].map(([name, reason]) => `${name}: ${reason ? describeReason(reason) : "runs on a NeuronCore"}\n`).join(""),
   );
-  return { graph, source, verdicts };
+  return { framework, files, graph, source, verdicts };
 }
 
 function text(graph: Graph): string {
@@ -267,53 +226,20 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     const seconds = graph.nodes.reduce((sum, node) => sum + price.hostSeconds(node), 0);
     return { manifest: { ...common, ms: 1000 * seconds, throughputPerSecond: seconds > 0 ? 1 / seconds : 0 }, model: writeOnnx(graph) };
   }
-  const { loaded, memory } = compileNeuronSubgraph(applyPrecision(graph, precision, recordOf), options);
-  const time = simulateTime([loaded.program]);
+  const stages = [applyPrecision(graph, precision, recordOf)].map((stage) => compileStage(stage, options));
+  const time = simulateTime(stages.map(({ loaded }) => loaded.program));
   const ms = 1000 * time.latencySeconds;
-  const stage = { core: 0, operators: part.operators.length, ...memory, ms, constants: constantIndex(loaded.program) };
   const manifest = {
     ...common,
     ms: ms + launchMs([...common.inputs, ...common.outputs]),
     throughputPerSecond: time.throughputPerSecond,
-    stages: [stage],
+    stages: stages.map(({ loaded: { program }, memory }, core) => ({
+      core,
+      operators: part.operators.length,
+      ...memory,
+      ms,
+      constants: constantIndex(program),
+    })),
   };
-  return { manifest, stages: [loaded] };
-}
-
-/** Shares of the usual budget that lowering may keep on chip, tried in turn until the schedule fits. */
-const BUDGET_SHARES = [1, 0.8, 0.6, 0.4, 0.2, 0];
-
-/** A core's program for one Neuron subgraph after precision was applied. Errors: NCC0690 where no plan fits the core's memory. */
-export function compileNeuronSubgraph(graph: Graph, options: CompileOptions): { loaded: LoadedProgram; memory: StageMemory } {
-  let needed = "";
-  for (const share of BUDGET_SHARES) {
-    options.progress?.("lower");
-    const lowered = lower(graph, {
-      valueBytes: Math.floor(share * defaultBudget.valueBytes),
-      residentBytes: Math.floor(share * defaultBudget.residentBytes),
-    });
-    options.observe?.(`lower ${graph.name}`, () => [...lowered.load, ...lowered.infer].map(stepText).join(""));
-    options.progress?.("schedule");
-    const result = schedule(lowered);
-    if (!result.fits) {
-      needed = `${result.neededBytes} bytes of ${result.memory}, there are ${result.capacityBytes}`;
-      options.log?.("DEBUG", `${graph.name}: with ${share} of the usual budget it needs ${needed}`);
-      continue;
-    }
-    const { program, report: facts } = result;
-    options.observe?.(`schedule ${graph.name}`, () => printProgram(program));
-    if (options.verifyEach) verifyProgram(program);
-    const loaded = { program, constants: lowered.constants };
-    return { loaded, memory: stageMemory(loaded, facts.sbufPeakBytes, facts.sbufBoundBytes) };
-  }
-  throw userError("NCC0690", { name: graph.name, needed });
-}
-
-function stepText({ engine, operation, origin }: Step): string {
-  return `${engine} ${printOperation(operation)} of ${JSON.stringify(origin)}\n`;
-}
-
-function verifyProgram(program: Program): void {
-  const faults = checkProgram(program);
-  if (faults.length > 0) throw new Error(`program ${program.name}: ${faults.slice(0, 5).map(describeFault).join("; ")}`);
+  return { manifest, stages: stages.map(({ loaded }) => loaded) };
 }

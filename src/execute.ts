@@ -1,9 +1,9 @@
 /** Running artifacts: the runtime on the simulator's cores and the host's ONNX Runtime, and the comparison with the original model. */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { userError } from "./diagnostics/diagnostic.js";
+import { UserError, userError } from "./diagnostics/diagnostic.js";
 import { fingerprint } from "./fingerprint.js";
-import { importModel } from "./frontend/index.js";
+import { type ImportedModel, importModel } from "./frontend/index.js";
 import type { Tensor } from "./graph/tensor.js";
 import type { Artifact, Manifest, Signature } from "./neff/artifact.js";
 import { readManifest, readNeff } from "./neff/neff.js";
@@ -79,7 +79,7 @@ export interface RunReport {
 export async function runArtifact(file: string, options: RunOptions): Promise<RunReport> {
   const artifact = readNeff(readBytes(file), file);
   const { manifest } = artifact;
-  const referenceModel = options.reference === undefined ? undefined : findReference(file, manifest, options.reference);
+  const referenceModel = options.reference === undefined ? undefined : await findReference(file, manifest, options.reference);
   const inputs = typeof options.inputs === "function" ? await options.inputs(manifest.signature) : options.inputs;
   const model = await loadModel(artifact, options);
   try {
@@ -122,32 +122,44 @@ function median(values: readonly number[]): number {
 }
 
 /**
- * The original model's path. The artifact knows its size and SHA-256, not its name: a file of that content, beside the artifact or
- * in the working folder, is it. Errors: NCC0806 none found, NCC0807 a given file with another content.
+ * The original model. The artifact knows its size and SHA-256, not its name: a model of that content, beside the artifact or in the working
+ * folder, is it. Errors: NCC0806 none found, NCC0807 a given file with another content.
  */
-function findReference(artifact: string, { source }: Manifest, given: string | true): string {
+async function findReference(artifact: string, { source }: Manifest, given: string | true): Promise<ImportedModel> {
   if (given !== true) {
-    const seen = fingerprint(given).sha256;
+    const model = await importModel(given);
+    const seen = fingerprint(model.files).sha256;
     if (seen !== source.sha256) throw userError("NCC0807", { path: given, seen, expected: source.sha256 });
-    return given;
+    return model;
   }
   for (const folder of [dirname(artifact), "."]) {
-    const names = existsSync(folder)
-      ? readdirSync(folder)
-          .filter((name) => name.endsWith(".onnx"))
-          .sort()
-      : [];
-    for (const name of names) {
-      const path = join(folder, name);
-      const status = statSync(path, { throwIfNoEntry: false });
-      if (status?.isFile() && status.size === source.bytes && fingerprint(path).sha256 === source.sha256) return path;
+    for (const name of existsSync(folder) ? readdirSync(folder).sort() : []) {
+      const model = name.endsWith(".onnx") ? await importIfSource(join(folder, name), source) : undefined;
+      if (model) return model;
     }
   }
   throw userError("NCC0806", { file: artifact, sha256: source.sha256 });
 }
 
-async function compare(path: string, inputs: ReadonlyMap<string, Tensor>, values: ReadonlyMap<string, Tensor>): Promise<Comparison[]> {
-  const graph = await importModel(path);
+/** The model at `path` if its files have the content; a file of another size is not read at all. */
+async function importIfSource(path: string, source: Manifest["source"]): Promise<ImportedModel | undefined> {
+  const status = statSync(path, { throwIfNoEntry: false });
+  if (!status?.isFile() || status.size > source.bytes) return undefined;
+  if (status.size === source.bytes && fingerprint([path]).sha256 !== source.sha256) return undefined;
+  try {
+    const model = await importModel(path);
+    return fingerprint(model.files).sha256 === source.sha256 ? model : undefined;
+  } catch (error) {
+    if (error instanceof UserError) return undefined;
+    throw error;
+  }
+}
+
+async function compare(
+  { graph }: ImportedModel,
+  inputs: ReadonlyMap<string, Tensor>,
+  values: ReadonlyMap<string, Tensor>,
+): Promise<Comparison[]> {
   const { runGraph } = await import("./host/index.js");
   const reference = await runGraph(graph, inputs);
   return [...values].map(([name, value]) => compareTensors(name, value, present(reference, name)));

@@ -1,4 +1,4 @@
-/** Which file a model came from, told by its content. */
+/** Which files a model came from, told by their content. */
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { userError } from "./diagnostics/diagnostic.js";
@@ -10,16 +10,22 @@ export interface Fingerprint {
 
 const CHUNK = 1 << 20;
 
-/** Reads the file in pieces, whatever its size. Errors: NCC0801, NCC0802. */
-export function fingerprint(path: string): Fingerprint {
+/** Of one file or several after each other, read in pieces, whatever their size. Errors: NCC0801, NCC0802. */
+export function fingerprint(paths: readonly string[]): Fingerprint {
   const hash = createHash("sha256");
+  const bytes = paths.reduce((sum, path) => sum + hashFile(path, (piece) => hash.update(piece)), 0);
+  return { sha256: hash.digest("hex"), bytes };
+}
+
+/** Returns the file's bytes. */
+function hashFile(path: string, update: (piece: Uint8Array) => void): number {
   const buffer = Buffer.allocUnsafe(CHUNK);
   let bytes = 0;
   let file: number | undefined;
   try {
     file = openSync(path, "r");
     for (let count = readSync(file, buffer); count > 0; count = readSync(file, buffer)) {
-      hash.update(buffer.subarray(0, count));
+      update(buffer.subarray(0, count));
       bytes += count;
     }
   } catch (error) {
@@ -29,5 +35,5 @@ export function fingerprint(path: string): Fingerprint {
   } finally {
     if (file !== undefined) closeSync(file);
   }
-  return { sha256: hash.digest("hex"), bytes };
+  return bytes;
 }

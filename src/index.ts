@@ -1,5 +1,5 @@
 /** The package's API: everything that the commands do. */
-export { type CompileOptions, type CompileReport, type CompileResult, checkModel, compileModel, type ModelCheck } from "./compile.js";
+export { type CompileReport, type CompileResult, checkModel, compileModel, type ModelCheck } from "./compile.js";
 export { type Diagnostic, UserError } from "./diagnostics/diagnostic.js";
 export { loadModel, predictArtifact, type RunOptions, type RunReport, runArtifact } from "./execute.js";
 export {
@@ -16,6 +16,7 @@ export {
 export type { Artifact, Manifest, OperatorPlacement, Signature, StageManifest, SubgraphManifest, ValueSignature } from "./neff/artifact.js";
 export { readNeff, writeNeff } from "./neff/neff.js";
 export { supportedOperators } from "./operators/index.js";
+export type { CompileOptions } from "./options.js";
 export { type Comparison, compareTensors } from "./runtime/compare.js";
 export { readTensorFile } from "./runtime/files/files.js";
 export { readNpy, writeNpy } from "./runtime/files/npy.js";

@@ -1,19 +1,15 @@
 /** What the manifest and `--json` say of a compile, from what the phases made. */
 
-import type { CompileOptions } from "./compile.js";
+import type { SourceOperator } from "./frontend/index.js";
 import { type Graph, staticType } from "./graph/graph.js";
 import { bytesPerElement, elementCount } from "./graph/tensor.js";
+import { transferSeconds } from "./hardware/cost.js";
 import { hardware } from "./hardware/hardware.js";
 import type { Manifest, ManifestOptions, OperatorPlacement, Signature, SubgraphManifest, ValueSignature } from "./neff/artifact.js";
 import { describeReason } from "./operators/index.js";
+import type { CompileOptions } from "./options.js";
 import { type Partition, sourceOperators } from "./partition/index.js";
 import { deviceBytes, freeCount, type LoadedProgram } from "./program/program.js";
-
-/** Name and type of an operator of the source model. */
-export interface SourceOperator {
-  readonly name: string;
-  readonly type: string;
-}
 
 /** The options as the artifact records them, defaults filled in. Nothing of them is a path. */
 export function manifestOptions(options: CompileOptions): ManifestOptions {
@@ -93,7 +89,7 @@ export function predict(subgraphs: readonly SubgraphManifest[]): Manifest["predi
 /** Host work around a Neuron subgraph's own time: the launch, and its inputs and outputs over the bus. */
 export function launchMs(values: readonly ValueSignature[]): number {
   const bytes = values.reduce((sum, { dtype, shape }) => sum + elementCount(staticShape(shape)) * bytesPerElement[dtype], 0);
-  return 1000 * (hardware.launchSeconds + bytes / hardware.hostBandwidth);
+  return 1000 * (hardware.launchSeconds + transferSeconds(bytes));
 }
 
 function staticShape(shape: ValueSignature["shape"]): number[] {

@@ -1,8 +1,9 @@
 /** `neuronc compile`: the compiler's command line. */
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import type { CompileOptions, CompileReport } from "../compile.js";
+import type { CompileReport } from "../compile.js";
 import { userError } from "../diagnostics/diagnostic.js";
+import type { CompileOptions } from "../options.js";
 import { checkWritable, writeWhole } from "./files.js";
 import { collect, inputShape, ioConfig, logLevel, oneOf, wholeNumber } from "./flags.js";
 import { bytes, flops, groupBy, percent, significant, table } from "./format.js";

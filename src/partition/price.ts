@@ -1,5 +1,6 @@
 /** What a group costs on the host and on a NeuronCore: coarse estimates, only to tell whether moving the work there can pay. */
 import type { Graph, Node } from "../graph/graph.js";
+import { hostSeconds, transferSeconds } from "../hardware/cost.js";
 import { type Hardware, hardware } from "../hardware/hardware.js";
 import { valueBytes } from "./dag.js";
 
@@ -21,10 +22,10 @@ export interface PriceModel {
 export function priceModel(graph: Graph, flops: (node: Node) => number, figures: Hardware = hardware): PriceModel {
   const bytes = (node: Node) => [...node.inputs, ...node.outputs].reduce((sum, value) => sum + valueBytes(graph, value), 0);
   return {
-    hostSeconds: (node) => Math.max(flops(node) / figures.hostFlops, bytes(node) / figures.hostBytesPerSecond),
+    hostSeconds: (node) => hostSeconds(flops(node), bytes(node), figures),
     deviceSeconds: (node) =>
       Math.max(flops(node) / (figures.peakFlopsPerCore * figures.sustainedShare), bytes(node) / figures.dramBandwidthPerChip),
-    transferSeconds: (count) => count / figures.hostBandwidth,
+    transferSeconds: (count) => transferSeconds(count, figures),
     launchSeconds: figures.launchSeconds,
   };
 }

@@ -224,7 +224,9 @@ describe("neuron-run", () => {
     copyFileSync(neff, path("alone", "x.neff"));
     const alone = await command(run, path("alone", "x.neff"), "--reference");
     expect(alone).toMatchObject({ code: 1, err: expect.stringContaining("NCC0806") });
-    const wrong = await command(run, neff, "--reference", neff);
+    expect((await command(run, neff, "--reference", neff)).err).toMatch(/^NCC0106/);
+    writeFileSync(path("alone", "other.onnx"), writeOnnx({ ...network(), name: "other" }));
+    const wrong = await command(run, neff, "--reference", path("alone", "other.onnx"));
     expect(wrong).toMatchObject({ code: 1, err: expect.stringContaining("NCC0807") });
     expect((await command(run, path("alone", "x.neff"), "--reference", model)).code).toBe(0);
   });

@@ -71,8 +71,8 @@ export function identityModel(graph: Onnx.IGraphProto = {}, more: Onnx.IModelPro
 
 let files = 0;
 
-export function importBytes(bytes: Uint8Array | string): Promise<Graph> {
-  return importOnnx(file(`model${files++}.onnx`, bytes));
+export async function importBytes(bytes: Uint8Array | string): Promise<Graph> {
+  return (await importOnnx(file(`model${files++}.onnx`, bytes))).graph;
 }
 
 /** The diagnostic that the import of a file ends with. */

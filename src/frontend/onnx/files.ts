@@ -55,9 +55,9 @@ function folderError(path: string): UserError {
 
 /**
  * Reads the external data of the model at `path`. A location is relative, has no `..`, and stays in the model's folder after symbolic
- * links are followed: a model file must not be able to name other files of its user.
+ * links are followed: a model file must not be able to name other files of its user. Adds each file that it reads to `seen`.
  */
-export function externalDataOf(path: string): ExternalData {
+export function externalDataOf(path: string, seen: Set<string>): ExternalData {
   const folder = realpathSync(dirname(resolve(path)));
   return (tensor, entries, byteLength) => {
     const location = entries.get("location") ?? "";
@@ -90,6 +90,7 @@ export function externalDataOf(path: string): ExternalData {
     }
     const found = Math.max(0, statSync(file).size - offset);
     if (found < length) throw userError("NCC0122", { tensor, location, offset, found, expected: length });
+    seen.add(file);
     try {
       return withFile(file, (open) => readRange(open, offset, length));
     } catch (error) {

@@ -1,7 +1,7 @@
 /** ONNX files as graphs. */
 import type { onnx as Onnx } from "onnx-proto";
 import { UserError, userError } from "../../diagnostics/diagnostic.js";
-import type { Graph } from "../../graph/graph.js";
+import type { ImportedModel } from "../model.js";
 import { convertModel, opsetsOf } from "./convert.js";
 import { externalDataOf, notOnnx, readModelFile } from "./files.js";
 import { decodeModel } from "./proto.js";
@@ -16,10 +16,13 @@ const newestOpset = 28;
  * The graph of an ONNX file, at the pinned opset. Its large constants are views of one buffer that holds the file (external data: of
  * one buffer each), so import takes little more memory than the file. Throws a UserError on anything that is not a usable model.
  */
-export async function importOnnx(path: string): Promise<Graph> {
+export async function importOnnx(path: string): Promise<ImportedModel> {
   const bytes = readModelFile(path);
   const model = decode(path, bytes);
-  return convertModel(model, externalDataOf(path));
+  const external = new Set<string>();
+  const graph = convertModel(model, externalDataOf(path, external));
+  const operators = graph.nodes.map(({ name, op }) => ({ name, type: op }));
+  return { framework: "ONNX", graph, operators, files: [path, ...[...external].sort()] };
 }
 
 function decode(path: string, bytes: Uint8Array): Onnx.IModelProto {

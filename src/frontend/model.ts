@@ -1,0 +1,20 @@
+/** What import makes of a model in any framework's format. */
+import type { Graph } from "../graph/graph.js";
+
+export const frameworks = ["ONNX"] as const;
+export type Framework = (typeof frameworks)[number];
+
+/** Name and type of an operator as the source model has it. `origins` of graph nodes hold these names. */
+export interface SourceOperator {
+  readonly name: string;
+  readonly type: string;
+}
+
+export interface ImportedModel {
+  readonly framework: Framework;
+  readonly graph: Graph;
+  /** In the source model's order. */
+  readonly operators: readonly SourceOperator[];
+  /** Every file that was read, the model's own first. */
+  readonly files: readonly string[];
+}

@@ -1,0 +1,26 @@
+/** What a user may ask of a compile. */
+
+export interface CompileOptions {
+  /** Shapes and dtypes of inputs, and outputs, in the vendor's form; parsed JSON. */
+  readonly ioConfig?: unknown;
+  /** Extent of every input's open first dimension. */
+  readonly batchSize?: number;
+  readonly inputShapes?: ReadonlyMap<string, readonly number[]>;
+  readonly dynamicBatchSize?: boolean;
+  readonly neuroncorePipelineCores?: number;
+  /** The vendor's words; `["all"]` if absent. */
+  readonly fastMath?: readonly string[];
+  readonly fp32Cast?: string;
+  readonly minimumSegmentSize?: number;
+  readonly noFuseOps?: readonly string[];
+  readonly forceFuseOps?: readonly string[];
+  readonly enableSaturateInfinity?: boolean;
+  readonly enableFastLoadingNeuronBinaries?: boolean;
+  readonly enableFastContextSwitch?: boolean;
+  /** Check the graph after every pass, and every program after scheduling. */
+  readonly verifyEach?: boolean;
+  progress?(phase: string): void;
+  log?(level: "DEBUG" | "INFO" | "WARN", message: string): void;
+  /** Sees what each phase made: `phase` is its name, for a pass or a subgraph followed by that one's. */
+  observe?(phase: string, text: () => string): void;
+}

@@ -1,0 +1,51 @@
+/** One stage, from its graph to a core's program: lowered and scheduled with as much kept on chip as fits. */
+import { userError } from "./diagnostics/diagnostic.js";
+import type { Graph } from "./graph/graph.js";
+import { defaultBudget, lower } from "./lower/index.js";
+import type { Step } from "./lower/lowered.js";
+import type { CompileOptions } from "./options.js";
+import { checkProgram, describeFault } from "./program/check.js";
+import type { LoadedProgram, Program } from "./program/program.js";
+import { printOperation, printProgram } from "./program/text.js";
+import { type StageMemory, stageMemory } from "./report.js";
+import { schedule } from "./schedule/index.js";
+
+type StageOptions = Pick<CompileOptions, "progress" | "log" | "observe" | "verifyEach">;
+
+/** Shares of the usual budget that lowering may keep on chip, tried in turn until the schedule fits. */
+const BUDGET_SHARES = [1, 0.8, 0.6, 0.4, 0.2, 0];
+
+/** A core's program for a stage of a Neuron subgraph, after precision was applied. Errors: NCC0690 where no plan fits the core's memory. */
+export function compileStage(graph: Graph, options: StageOptions): { loaded: LoadedProgram; memory: StageMemory } {
+  let needed = "";
+  for (const share of BUDGET_SHARES) {
+    options.progress?.("lower");
+    const lowered = lower(graph, {
+      valueBytes: Math.floor(share * defaultBudget.valueBytes),
+      residentBytes: Math.floor(share * defaultBudget.residentBytes),
+    });
+    options.observe?.(`lower ${graph.name}`, () => [...lowered.load, ...lowered.infer].map(stepText).join(""));
+    options.progress?.("schedule");
+    const result = schedule(lowered);
+    if (!result.fits) {
+      needed = `${result.neededBytes} bytes of ${result.memory}, there are ${result.capacityBytes}`;
+      options.log?.("DEBUG", `${graph.name}: with ${share} of the usual budget it needs ${needed}`);
+      continue;
+    }
+    const { program, report: facts } = result;
+    options.observe?.(`schedule ${graph.name}`, () => printProgram(program));
+    if (options.verifyEach) verifyProgram(program);
+    const loaded = { program, constants: lowered.constants };
+    return { loaded, memory: stageMemory(loaded, facts.sbufPeakBytes, facts.sbufBoundBytes) };
+  }
+  throw userError("NCC0690", { name: graph.name, needed });
+}
+
+function stepText({ engine, operation, origin }: Step): string {
+  return `${engine} ${printOperation(operation)} of ${JSON.stringify(origin)}\n`;
+}
+
+function verifyProgram(program: Program): void {
+  const faults = checkProgram(program);
+  if (faults.length > 0) throw new Error(`program ${program.name}: ${faults.slice(0, 5).map(describeFault).join("; ")}`);
+}
