@@ -1,6 +1,6 @@
 /** Sums of products in one PSUM bank. */
 import type { Context } from "./context.js";
-import { type Box, jointly, type View } from "./view.js";
+import { accessOf, type Box, jointly, type View, withSizes } from "./view.js";
 
 /** One matmul: `moving` has the dimensions of `window`, a box of the PSUM tile. */
 export interface Product {
@@ -22,12 +22,7 @@ export function subView(view: View, box: Box): View {
 export function psumTile(context: Context, partitions: number, sizes: readonly number[]): View {
   const count = sizes.reduce((product, size) => product * size, 1);
   const whole = context.emitter.chip("psum", "psum", "float32", partitions, count);
-  let stride = count;
-  const dims = sizes.map((size) => {
-    stride /= size;
-    return { size, stride };
-  });
-  return { ...whole, dims };
+  return withSizes(whole, sizes);
 }
 
 /**
@@ -40,17 +35,9 @@ export function accumulate(context: Context, out: View, products: readonly Produ
   if (first < 0) jointly([out], ([target]) => context.emitter.step("vector", { kind: "memset", out: target, value: 0 }));
   const ordered = first > 0 ? [products[first], ...products.slice(0, first), ...products.slice(first + 1)] : products;
   for (const [index, product] of ordered.entries()) {
-    const [stationary] = accesses([product.stationary]);
+    const stationary = accessOf(product.stationary);
     jointly([subView(out, product.window), product.moving], ([target, moving]) =>
       context.emitter.step("tensor", { kind: "matmul", out: target, stationary, moving, accumulate: first < 0 || index > 0 }),
     );
   }
-}
-
-function accesses(views: readonly View[]) {
-  let result: Parameters<Parameters<typeof jointly>[1]>[0] = [];
-  jointly(views, (made) => {
-    result = made;
-  });
-  return result;
 }

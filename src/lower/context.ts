@@ -7,7 +7,7 @@ import type { OperatorUse } from "../operators/record.js";
 import type { Emitter } from "./emitter.js";
 import { emitExpression, type Operand } from "./expression.js";
 import type { Value, Values } from "./values.js";
-import type { Box, Dimension, Range, View } from "./view.js";
+import { type Box, type Dimension, ONE, type View } from "./view.js";
 
 export interface Context {
   readonly graph: Graph;
@@ -16,8 +16,6 @@ export interface Context {
   /** Nodes whose weights stay in SBUF between requests. */
   readonly resident: ReadonlySet<string>;
 }
-
-const ONE: Range = { start: 0, size: 1, step: 1 };
 
 /**
  * A box of `value`, broadcast to an output of rank `box.length` whose `axis` is on partitions: one dimension for each free axis

@@ -116,7 +116,7 @@ export function lowerGrid(convolution: Convolution): void {
       const weights = load(group);
       for (const band of bands) {
         lowerGroup(convolution, group, weights, band);
-        if (bands.length > 1) context.values.startNode(node.name);
+        if (bands.length > 1) context.values.forgetFetched();
       }
     }
     return;
@@ -124,6 +124,6 @@ export function lowerGrid(convolution: Convolution): void {
   const held = groups.map(load);
   for (const band of bands) {
     for (const [index, group] of groups.entries()) lowerGroup(convolution, group, held[index], band);
-    context.values.startNode(node.name);
+    context.values.forgetFetched();
   }
 }

@@ -2,11 +2,11 @@
 import type { Node } from "../graph/graph.js";
 import { elementCount, floatTensor, type Tensor, toFloat32 } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
-import type { Access, Operation, Scalar } from "../program/program.js";
+import type { Operation } from "../program/program.js";
 import { subView } from "./accumulate.js";
 import { type Context, writeBox } from "./context.js";
 import { type Grid, inputBand, outputBands, outputBox, type Tap, tapView, tapWindow, withChannels } from "./grid.js";
-import { type Box, type ChannelTile, jointly, tileBoxes, type View } from "./view.js";
+import { accessOf, type Box, type ChannelTile, jointly, tileBoxes, type View } from "./view.js";
 
 /** Outputs a partition that are accumulated at a time. */
 const CHUNK = 2048;
@@ -30,15 +30,6 @@ export function tapParts(sum: View, seen: View, band: Box, grid: Grid, box: Box,
   });
   const first = parts.findIndex((part) => part.whole);
   return first > 0 ? [parts[first], ...parts.slice(0, first), ...parts.slice(first + 1)] : parts;
-}
-
-function accessOf(view: View): Scalar {
-  let access: Access | undefined;
-  jointly([view], ([made]) => {
-    access = made;
-  });
-  if (!access) throw new Error("empty view");
-  return access;
 }
 
 function lowerChunk(
@@ -95,8 +86,8 @@ export function lowerDepthwise(context: Context, node: Node, grid: Grid, weights
         const box = chunk.map((range, axis) => ({ ...range, start: range.start + band[axis].start }));
         lowerChunk(context, node, grid, columns, tile, seen, region, box);
       }
-      if (tiles > 1) context.values.startNode(node.name);
+      if (tiles > 1) context.values.forgetFetched();
     }
-    context.values.startNode(node.name);
+    context.values.forgetFetched();
   }
 }

@@ -18,10 +18,6 @@ export class Emitter {
     this.#origin = node;
   }
 
-  get origin(): string {
-    return this.#origin;
-  }
-
   #unique(name: string): string {
     let count = this.#counts.get(name) ?? 0;
     let candidate = count === 0 ? name : `${name}.${count}`;

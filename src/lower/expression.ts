@@ -4,7 +4,7 @@ import type { Expression } from "../operators/expression.js";
 import type { Access, AluOp, DeviceType, Operation, Scalar } from "../program/program.js";
 import type { Context } from "./context.js";
 import { fround } from "./numeric.js";
-import { jointly, type View } from "./view.js";
+import { accessOf, jointly, type View } from "./view.js";
 
 /** What stands at a leaf of a formula: a number, one number a partition (FP32), or a box of the output's shape. */
 export type Operand =
@@ -74,16 +74,7 @@ class ExpressionEmitter {
   #scalar(operand: ScalarOperand | undefined, fallback: number): Scalar {
     if (operand === undefined) return fallback;
     if (operand.kind === "immediate") return operand.value;
-    const { view } = operand;
-    return {
-      buffer: view.buffer,
-      partitionStart: view.partitionStart,
-      partitionCount: view.partitionCount,
-      partitionStride: 0,
-      offset: view.offset,
-      sizes: [1],
-      strides: [1],
-    };
+    return accessOf(operand.view);
   }
 
   /** The expression as a scalar operand, where it is one without any instruction. */

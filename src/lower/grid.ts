@@ -4,7 +4,7 @@ import type { ConvolutionGeometry } from "../operators/record.js";
 import { deviceBytes } from "../program/program.js";
 import type { Context } from "./context.js";
 import type { Value } from "./values.js";
-import { type Box, type Range, tileBoxes, type View } from "./view.js";
+import { type Box, ONE, type Range, tileBoxes, type View, withAxis } from "./view.js";
 
 /** A kernel position: an output at j (along each spatial axis of a grid) sees the input at j * step + offset. */
 export interface Tap {
@@ -98,10 +98,10 @@ export function outputBox(grid: Grid, box: Box): Box {
     size: range.size,
     step: grid.step[axis],
   }));
-  return [box[0], { start: 0, size: 1, step: 1 }, ...spatial];
+  return [box[0], ONE, ...spatial];
 }
 
 /** A box of [n, ...spatial] with a place for the channel axis. */
 export function withChannels(box: Box): Box {
-  return [box[0], { start: 0, size: 1, step: 1 }, ...box.slice(1)];
+  return withAxis(box, 1);
 }

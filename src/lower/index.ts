@@ -23,7 +23,8 @@ const WORKING_BYTES = Math.floor(hardware.sbufBytesPerPartition * 0.3);
 
 function lowerNode(context: Context, node: Node): void {
   const lowering = recordOf(node.op, node.domain)?.lowering;
-  switch (lowering?.kind) {
+  if (!lowering) throw new Error(`${node.name}: ${node.op} has no lowering`);
+  switch (lowering.kind) {
     case "pointwise":
       return lowerPointwise(context, node, lowering);
     case "convolution":
@@ -39,7 +40,7 @@ function lowerNode(context: Context, node: Node): void {
     case "movement":
       return lowerMovement(context, node, lowering);
     default:
-      throw new Error(`${node.name}: ${node.op} has no lowering`);
+      throw lowering satisfies never;
   }
 }
 
@@ -57,7 +58,8 @@ export function lower(graph: Graph, budget: Budget = defaultBudget): LoweredProg
   const values = new Values(graph, emitter, axes, onChip.names);
   const context: Context = { graph, emitter, values, resident };
   for (const node of graph.nodes) {
-    values.startNode(node.name);
+    values.forgetFetched();
+    emitter.origin = node.name;
     lowerNode(context, node);
     for (const output of node.outputs) if (output !== "") values.finishOutput(values.value(output));
   }

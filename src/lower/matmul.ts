@@ -7,12 +7,11 @@ import { accumulate, psumTile } from "./accumulate.js";
 import { deviceElements } from "./constants.js";
 import { type Context, fetchBroadcast, writeBox } from "./context.js";
 import type { Value } from "./values.js";
-import { type Box, channelTiles, type Range, tileBoxes } from "./view.js";
+import { type Box, channelTiles, ONE, tileBoxes } from "./view.js";
 import { evenOffsets, loadWeights, type WeightSource, weightGroups } from "./weights.js";
 
 /** SBUF bytes a partition for a block of streamed rows. */
 const BLOCK_BYTES = 10 * 1024;
-const ONE: Range = { start: 0, size: 1, step: 1 };
 
 function matrixSource(weights: Tensor, x: Value): WeightSource {
   const [inputs, outputs] = weights.shape;
@@ -63,7 +62,7 @@ function lowerByWeights(context: Context, node: Node, x: Value, weights: Tensor)
           writeBox(context, node, { computed: sum }, axis, output.start, output.count, box);
         }
       }
-      if (blocks.length > 1) context.values.startNode(node.name);
+      if (blocks.length > 1) context.values.forgetFetched();
     }
   }
 }
@@ -87,7 +86,7 @@ function lowerBatched(context: Context, node: Node, a: Value, b: Value, out: Val
         writeBox(context, node, { computed: sum }, axis, output.start, output.count, [...batch, rows, ONE]);
       }
     }
-    context.values.startNode(node.name);
+    context.values.forgetFetched();
   }
 }
 

@@ -6,10 +6,11 @@ import type { Node } from "../graph/graph.js";
 import { elementCount, rowMajorStrides } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import type { Lowering, Movement, MovementPiece } from "../operators/record.js";
+import { subView } from "./accumulate.js";
 import { type Context, mainUse } from "./context.js";
 import { moveStaged } from "./staged.js";
 import type { Value } from "./values.js";
-import { channelTiles, type Dimension, jointly, tileBoxes, type View, wholeBox } from "./view.js";
+import { channelTiles, type Dimension, jointly, tileBoxes, type View, wholeBox, withSizes } from "./view.js";
 
 /** One dimension of a piece that stays on one axis: steps count positions along that axis of the input and the output. */
 interface AxisDimension {
@@ -198,17 +199,9 @@ function fillOutput(context: Context, out: Value, fill: number): void {
       const source = zeros.get(size) ?? context.values.temporary("fill", out.dtype, 0, hardware.sbufPartitions, [size]);
       if (!zeros.has(size)) jointly([source], ([target]) => context.emitter.step("vector", { kind: "memset", out: target, value: fill }));
       zeros.set(size, source);
-      let stride = size;
-      const dims = box.map((range) => {
-        stride /= range.size;
-        return { size: range.size, stride };
-      });
-      const target = {
-        ...to,
-        offset: to.offset + box.reduce((sum, range, axis) => sum + range.start * to.dims[axis].stride, 0),
-        dims: box.map((range, axis) => ({ size: range.size, stride: to.dims[axis].stride })),
-      };
-      context.values.move({ ...source, partitionCount: tile.count, dims }, target);
+      const target = subView(to, box);
+      const sizes = box.map((range) => range.size);
+      context.values.move(withSizes({ ...source, partitionCount: tile.count }, sizes), target);
     }
   }
 }

@@ -35,7 +35,11 @@ function wantedAxis(graph: Graph, node: Node, position: number): number | undefi
       return position <= 0 ? 1 : undefined;
     case "matmul":
       return position === 1 && !graph.constants.has(node.inputs[1]) ? rank - 2 : rank - 1;
-    default:
+    case "pointwise":
+    case "reduce":
+    case "softmax":
+    case "movement":
+    case undefined:
       return undefined;
   }
 }

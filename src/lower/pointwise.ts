@@ -2,7 +2,7 @@
 import type { Node } from "../graph/graph.js";
 import type { Lowering } from "../operators/record.js";
 import { type Context, mainUse, writeBox } from "./context.js";
-import { tileBoxes } from "./view.js";
+import { tileBoxes, withAxis } from "./view.js";
 
 /** Elements a partition at a time. */
 const CHUNK = 2048;
@@ -14,11 +14,9 @@ export function lowerPointwise(context: Context, node: Node, lowering: Extract<L
   const free = out.shape.filter((_, axis) => axis !== out.axis);
   for (const tile of context.values.tiles(out)) {
     for (const chunk of tileBoxes(free, CHUNK)) {
-      const box = out.shape.map((_, axis) =>
-        axis === out.axis ? { start: 0, size: 1, step: 1 } : chunk[axis > out.axis ? axis - 1 : axis],
-      );
+      const box = withAxis(chunk, out.axis);
       writeBox(context, node, { main }, out.axis, tile.start, tile.count, box);
     }
-    context.values.startNode(node.name);
+    context.values.forgetFetched();
   }
 }

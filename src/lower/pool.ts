@@ -116,7 +116,7 @@ export function lowerPool(context: Context, node: Node, lowering: Extract<Loweri
         const box = chunk.map((range, axis) => ({ ...range, start: range.start + band[axis].start }));
         lowerChunk(pooling, tile, seen, region, box);
       }
-      context.values.startNode(node.name);
+      context.values.forgetFetched();
     }
   }
 }

@@ -7,11 +7,10 @@ import type { AluOp, ReduceOp } from "../program/program.js";
 import { type Context, mainUse, writeBox } from "./context.js";
 import { emitExpression } from "./expression.js";
 import type { Value } from "./values.js";
-import { type Box, channelTiles, type Dimension, jointly, tileBoxes, type View } from "./view.js";
+import { type Box, channelTiles, type Dimension, jointly, ONE, tileBoxes, type View, withSizes } from "./view.js";
 
 /** Elements a partition that are read at a time. */
 const CHUNK = 4096;
-const ONE = { start: 0, size: 1, step: 1 };
 
 /** An axis that can lie on partitions while `axes` are reduced: the value's own, else the longest kept one; -1 if all are reduced. */
 export function partitionAxisFor(shape: readonly number[], own: number, axes: readonly number[]): number {
@@ -82,7 +81,7 @@ function reduceBox(reduction: Reduction, start: number, count: number, keptAxes:
         context.emitter.step("vector", { kind: "tensor_tensor", out: target, in0: target, in1: source, op: combine[lowering.op] }),
       );
     } else total = out;
-    if (!whole) context.values.startNode(reduction.node.name);
+    if (!whole) context.values.forgetFetched();
   }
   if (!total) throw new Error(`${reduction.node.name}: nothing to reduce`);
   return total;
@@ -133,7 +132,7 @@ export function lowerReduce(context: Context, node: Node, lowering: Extract<Lowe
         context,
         node,
         {
-          computed: withDims(
+          computed: withSizes(
             sum,
             dims.map((dim) => dim.size),
           ),
@@ -146,18 +145,6 @@ export function lowerReduce(context: Context, node: Node, lowering: Extract<Lowe
       );
     }
   }
-}
-
-/** A contiguous view with other dimensions. */
-function withDims(view: View, sizes: readonly number[]): View {
-  let stride = elementCount(sizes);
-  return {
-    ...view,
-    dims: sizes.map((size) => {
-      stride /= size;
-      return { size, stride };
-    }),
-  };
 }
 
 /** exp(x - max) / sum, or its logarithm, along one axis. */

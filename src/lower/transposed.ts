@@ -85,7 +85,7 @@ function lowerPhases(phases: readonly Convolution[], out: Value, strides: readon
       }
       target.commit();
     }
-    context.values.startNode(node.name);
+    context.values.forgetFetched();
   }
 }
 

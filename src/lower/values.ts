@@ -6,7 +6,7 @@ import type { DeviceType } from "../program/program.js";
 import { deviceBytes } from "../program/program.js";
 import { deviceData, deviceTypeOf } from "./constants.js";
 import type { Emitter } from "./emitter.js";
-import { type Box, type ChannelTile, channelTiles, type Dimension, jointly, type View, wholeBox } from "./view.js";
+import { type Box, type ChannelTile, channelTiles, type Dimension, jointly, type View, wholeBox, withSizes } from "./view.js";
 
 /** A strided place in DRAM: the value's element at an index is at offset + index . strides. */
 interface DramPlace {
@@ -92,9 +92,8 @@ export class Values {
     return value;
   }
 
-  /** Forgets the boxes fetched so far; call at the start of each node, so that they do not outlive it. */
-  startNode(origin: string): void {
-    this.#emitter.origin = origin;
+  /** Forgets the boxes fetched so far, so that they need not stay on chip: at the start of a node, and between its blocks. */
+  forgetFetched(): void {
     this.#fetched = new Map();
   }
 
@@ -235,13 +234,8 @@ export class Values {
 
   /** A contiguous scratch buffer in SBUF, of partitions [partition, partition + count). */
   temporary(name: string, dtype: DeviceType, partition: number, count: number, sizes: readonly number[]): View {
-    const strides = rowMajorStrides(sizes);
-    return {
-      ...this.#emitter.chip(name, "sbuf", dtype, partition + count, elementCount(sizes)),
-      partitionStart: partition,
-      partitionCount: count,
-      dims: sizes.map((size, axis) => ({ size, stride: strides[axis] })),
-    };
+    const whole = this.#emitter.chip(name, "sbuf", dtype, partition + count, elementCount(sizes));
+    return withSizes({ ...whole, partitionStart: partition, partitionCount: count }, sizes);
   }
 
   #allocate(value: Value): void {

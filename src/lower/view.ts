@@ -1,4 +1,5 @@
 /** Views: boxes of a buffer with one dimension per logical axis, turned into access patterns at the last moment. */
+import { rowMajorStrides } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import type { Access, DeviceType, Space } from "../program/program.js";
 
@@ -81,6 +82,20 @@ export function jointly(views: readonly View[], emit: (accesses: Access[]) => vo
   }
 }
 
+/** The one access pattern of a view that needs no more than four free dimensions: a scalar operand, a stationary tile. */
+export function accessOf(view: View): Access {
+  const accesses: Access[] = [];
+  jointly([view], ([only]) => accesses.push(only));
+  if (accesses.length !== 1) throw new Error(`${view.buffer}: a view of ${accesses.length} accesses`);
+  return accesses[0];
+}
+
+/** A contiguous view with these free dimensions instead of its own. */
+export function withSizes(view: View, sizes: readonly number[]): View {
+  const strides = rowMajorStrides(sizes);
+  return { ...view, dims: sizes.map((size, axis) => ({ size, stride: strides[axis] })) };
+}
+
 /** One axis of a box: `size` positions from `start`, `step` apart. */
 export interface Range {
   readonly start: number;
@@ -89,6 +104,14 @@ export interface Range {
 }
 
 export type Box = readonly Range[];
+
+/** The only position of an axis that does not count: of extent 1, or on partitions. */
+export const ONE: Range = { start: 0, size: 1, step: 1 };
+
+/** A box of the free axes, with a place for the axis on partitions (as in -1: none). */
+export function withAxis(free: Box, axis: number): Box {
+  return axis < 0 ? free : [...free.slice(0, axis), ONE, ...free.slice(axis)];
+}
 
 export function wholeBox(shape: readonly number[]): Box {
   return shape.map((size) => ({ start: 0, size, step: 1 }));

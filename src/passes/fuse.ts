@@ -1,5 +1,6 @@
 /** Joins pointwise operators to the node before them as its epilogue: they then run on the value before it is stored. */
 import { type EpilogueStep, type Graph, isStatic, type Node } from "../graph/graph.js";
+import { loweringTraits } from "../operators/traits.js";
 import { isKept, type NormaliseOptions } from "./options.js";
 import { type Patch, type Rule, rewrite, type View } from "./rewrite.js";
 
@@ -7,9 +8,6 @@ import { type Patch, type Rule, rewrite, type View } from "./rewrite.js";
 const MAX_STEPS = 12;
 /** Values besides the running one that one epilogue may read. */
 const MAX_OPERANDS = 4;
-
-/** What may carry an epilogue, by kind of lowering. */
-const carriers: ReadonlySet<string> = new Set(["convolution", "matmul", "pool", "reduce", "pointwise"]);
 
 /** A new step reads its operands from inputs beyond the carrier's own, absent optional ones of which become "". */
 function appendStep(carrier: Node, step: Node, ownInputs: number): Node | undefined {
@@ -54,7 +52,8 @@ function assignRoles(graph: Graph, options: NormaliseOptions): Roles {
     if (!record?.lowering || node.epilogue || node.outputs.length !== 1 || isKept(node, options) || !runsOnNeuron(graph, node)) continue;
     if (record.lowering.kind === "pointwise" && node.domain === "") steps.add(node.name);
     // A variadic operator's own inputs have no end that an epilogue's could follow: it takes steps only as one operand among many.
-    if (carriers.has(record.lowering.kind) && Number.isFinite(record.maxInputs)) carrying.set(node.name, record.maxInputs);
+    if (loweringTraits[record.lowering.kind].carriesEpilogue && Number.isFinite(record.maxInputs))
+      carrying.set(node.name, record.maxInputs);
   }
   return { steps, carriers: carrying };
 }

@@ -3,6 +3,7 @@ import { userError } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import { type Graph, intAttribute, type Node, type TensorType } from "../graph/graph.js";
 import { type Tensor, toBfloat16Bits, toFloat16Bits } from "../graph/tensor.js";
+import { loweringTraits } from "../operators/traits.js";
 import type { OperatorRules } from "./options.js";
 import { FreshNames, withoutDead, writesOf } from "./values.js";
 
@@ -131,9 +132,7 @@ class PrecisionPass {
     const record = this.recordOf(node.op, node.domain);
     if (record === undefined || index >= record.maxInputs) return "converted";
     if (record.parameters?.includes(index)) return "parameter";
-    const kind = record.lowering?.kind;
-    if (kind === "movement") return "moved";
-    return (kind === "convolution" || kind === "matmul") && index < 2 ? "matmult" : "converted";
+    return record.lowering ? loweringTraits[record.lowering.kind].reading(index) : "converted";
   }
 
   /**
