@@ -25,19 +25,14 @@ export function psumTile(context: Context, partitions: number, sizes: readonly n
   return withSizes(whole, sizes);
 }
 
-/**
- * Sums the products into a PSUM tile, in their order, save that the first product that covers the whole tile goes first
- * (it starts the sum; the others add to what is there). Without one, the tile starts at 0.
- */
+/** Sums the products into a PSUM tile, in their order. The first starts the sum if it covers the whole tile; else the tile starts at 0. */
 export function accumulate(context: Context, out: View, products: readonly Product[]): void {
-  const covers = (product: Product) => product.window.every((range, axis) => range.size === out.dims[axis].size);
-  const first = products.findIndex(covers);
-  if (first < 0) jointly([out], ([target]) => context.emitter.step("vector", { kind: "memset", out: target, value: 0 }));
-  const ordered = first > 0 ? [products[first], ...products.slice(0, first), ...products.slice(first + 1)] : products;
-  for (const [index, product] of ordered.entries()) {
+  const starts = products[0]?.window.every((range, axis) => range.size === out.dims[axis].size) ?? false;
+  if (!starts) jointly([out], ([target]) => context.emitter.step("vector", { kind: "memset", out: target, value: 0 }));
+  for (const [index, product] of products.entries()) {
     const stationary = accessOf(product.stationary);
     jointly([subView(out, product.window), product.moving], ([target, moving]) =>
-      context.emitter.step("tensor", { kind: "matmul", out: target, stationary, moving, accumulate: first < 0 || index > 0 }),
+      context.emitter.step("tensor", { kind: "matmul", out: target, stationary, moving, accumulate: !starts || index > 0 }),
     );
   }
 }

@@ -1,6 +1,6 @@
 /** What every operator's lowering works with. */
 import type { Graph, Node } from "../graph/graph.js";
-import { elementCount, numberAt } from "../graph/tensor.js";
+import { elementCount, numberAt, type Tensor } from "../graph/tensor.js";
 import { add, type Expression, operand } from "../operators/expression.js";
 import { epilogueUse, recordOf, useOf } from "../operators/index.js";
 import type { OperatorUse } from "../operators/record.js";
@@ -8,13 +8,17 @@ import type { Emitter } from "./emitter.js";
 import { emitExpression, type Operand } from "./expression.js";
 import type { Value, Values } from "./values.js";
 import { type Box, type Dimension, ONE, type View } from "./view.js";
+import type { LoadedWeights, PackedConstants } from "./weights.js";
 
 export interface Context {
   readonly graph: Graph;
   readonly emitter: Emitter;
   readonly values: Values;
-  /** Nodes whose weights stay in SBUF between requests. */
-  readonly resident: ReadonlySet<string>;
+  /** Weights that stay in SBUF between requests. */
+  readonly resident: ReadonlySet<Tensor>;
+  /** DRAM buffers of packed weights, and the resident ones on chip. */
+  readonly packed: PackedConstants<string>;
+  readonly loaded: PackedConstants<LoadedWeights>;
 }
 
 /**

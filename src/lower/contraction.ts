@@ -9,7 +9,7 @@ import { type Context, writeBox } from "./context.js";
 import { type Grid, inputBand, outputBands, outputBox, tapView, tapWindow, withChannels } from "./grid.js";
 import type { Value } from "./values.js";
 import { type Box, type ChannelTile, tileBoxes, type View } from "./view.js";
-import { type LoadedWeights, loadWeights, type WeightGroup, type WeightSource, weightBytes, weightGroups } from "./weights.js";
+import { type LoadedWeights, loadWeights, shapeOf, type WeightGroup, type WeightSource, weightBytes, weightGroups } from "./weights.js";
 
 /** SBUF bytes a partition up to which a layer's weights are held while its input streams past. */
 const HELD_WEIGHT_BYTES = 40 * 1024;
@@ -30,6 +30,7 @@ export function weightSource(
   const inputOffset = (k: number) => (transposed ? k * outputsPerGroup : k % inputsPerGroup) * kernel;
   const outputOffset = (m: number) => (transposed ? m % outputsPerGroup : m * inputsPerGroup) * kernel;
   return {
+    tensor: weights,
     dtype: x.dtype,
     data: deviceElements(weights, x.dtype),
     inputOffsets: Int32Array.from({ length: inputs }, (_, k) => inputOffset(k)),
@@ -107,9 +108,9 @@ function partOf(gathering: Gathering, box: Box): View {
 
 export function lowerGrid(convolution: Convolution): void {
   const { context, node, x, grid, source } = convolution;
-  const groups = weightGroups(source);
+  const groups = weightGroups(shapeOf(source));
   const bands = outputBands(context, x, grid, x.shape[0], Math.ceil(x.shape[1] / hardware.sbufPartitions));
-  const hold = bands.length > 1 && (context.resident.has(node.name) || weightBytes(source, groups) <= HELD_WEIGHT_BYTES);
+  const hold = bands.length > 1 && (context.resident.has(source.tensor) || weightBytes(shapeOf(source)) <= HELD_WEIGHT_BYTES);
   const load = (group: WeightGroup) => loadWeights(context, node.name, source, group);
   if (!hold) {
     for (const group of groups) {

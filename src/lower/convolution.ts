@@ -16,7 +16,7 @@ export function lowerConvolution(context: Context, node: Node, lowering: Extract
   const x = context.values.value(node.inputs[0]);
   const out = context.values.value(node.outputs[0]);
   const outputs = out.shape[1];
-  const grid = convolutionGrid(geometry, out.shape.slice(2));
+  const grid = convolutionGrid(geometry, out.shape.slice(2), x.shape.slice(2));
   if (geometry.groups === x.shape[1] && outputs === x.shape[1]) return lowerDepthwise(context, node, grid, weights);
   if (packsRows(geometry, x.shape) && !context.values.isOnChip(x, 1)) return lowerPackedConvolution(context, node, geometry, grid, weights);
   lowerGrid({ context, node, x, grid, source: weightSource(weights, x, geometry, grid, outputs, false) });

@@ -19,17 +19,15 @@ export interface TapPart {
   readonly whole: boolean;
 }
 
-/** What each tap contributes to the outputs of `box`, held in `sum`; the first tap that covers the whole box comes first. */
+/** What each tap contributes to the outputs of `box`, held in `sum`, in the grid's order. */
 export function tapParts(sum: View, seen: View, band: Box, grid: Grid, box: Box, spatial: readonly number[]): TapPart[] {
-  const parts = grid.taps.flatMap((tap: Tap, index): TapPart[] => {
+  return grid.taps.flatMap((tap: Tap): TapPart[] => {
     const window = tapWindow(grid, tap, box, spatial);
     if (!window) return [];
     const inBox = window.map((range, axis) => ({ ...range, start: range.start - box[axis].start }));
     const whole = inBox.every((range, axis) => range.size === box[axis].size);
-    return [{ tap: index, window: subView(sum, inBox), input: tapView(seen, band, grid, tap, window), whole }];
+    return [{ tap: tap.index, window: subView(sum, inBox), input: tapView(seen, band, grid, tap, window), whole }];
   });
-  const first = parts.findIndex((part) => part.whole);
-  return first > 0 ? [parts[first], ...parts.slice(0, first), ...parts.slice(first + 1)] : parts;
 }
 
 function lowerChunk(

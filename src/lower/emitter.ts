@@ -56,10 +56,11 @@ export class Emitter {
   }
 
   /** Runs `emit` so that its steps go to the load section. */
-  whileLoading(emit: () => void): void {
+  whileLoading<T>(emit: () => T): T {
     this.#section = "load";
-    emit();
+    const result = emit();
     this.#section = "infer";
+    return result;
   }
 
   finish(name: string): LoweredProgram {

@@ -4,7 +4,7 @@ import type { ConvolutionGeometry } from "../operators/record.js";
 import { deviceBytes } from "../program/program.js";
 import type { Context } from "./context.js";
 import type { Value } from "./values.js";
-import { type Box, ONE, type Range, tileBoxes, type View, withAxis } from "./view.js";
+import { type Box, ONE, type Range, tileBoxes, type View, wholeBox, withAxis } from "./view.js";
 
 /** A kernel position: an output at j (along each spatial axis of a grid) sees the input at j * step + offset. */
 export interface Tap {
@@ -28,15 +28,26 @@ export function positions(extents: readonly number[]): number[][] {
   return extents.reduce<number[][]>((all, extent) => all.flatMap((head) => Array.from({ length: extent }, (_, i) => [...head, i])), [[]]);
 }
 
-export function convolutionGrid(geometry: ConvolutionGeometry, output: readonly number[]): Grid {
+export function convolutionGrid(geometry: ConvolutionGeometry, output: readonly number[], input: readonly number[]): Grid {
   const { kernel, strides, dilations, padsBegin } = geometry;
-  return {
-    extent: output,
-    start: output.map(() => 0),
-    step: output.map(() => 1),
-    inputStep: strides,
-    taps: positions(kernel).map((position, index) => ({ index, offset: position.map((k, axis) => k * dilations[axis] - padsBegin[axis]) })),
-  };
+  const taps = positions(kernel).map((position, index) => ({
+    index,
+    offset: position.map((k, axis) => k * dilations[axis] - padsBegin[axis]),
+  }));
+  const grid = { extent: output, start: output.map(() => 0), step: output.map(() => 1), inputStep: strides, taps };
+  return coveringFirst(grid, input);
+}
+
+/**
+ * The grid with its first tap that reaches the input for every output moved to the front: a sum can start with it. The order of the taps,
+ * and so of every sum, depends on the grid alone, not on how it is tiled.
+ */
+export function coveringFirst(grid: Grid, input: readonly number[]): Grid {
+  const whole: Box = [ONE, ...wholeBox(grid.extent)];
+  const covers = (tap: Tap) => tapWindow(grid, tap, whole, input)?.every((range, axis) => range.size === whole[axis].size) ?? false;
+  const first = grid.taps.findIndex(covers);
+  if (first <= 0) return grid;
+  return { ...grid, taps: [grid.taps[first], ...grid.taps.slice(0, first), ...grid.taps.slice(first + 1)] };
 }
 /** The outputs j in `range` whose input j * step + offset is inside [0, extent). */
 function insideRange(range: Range, step: number, offset: number, extent: number): Range {

@@ -13,6 +13,7 @@ import { lowerPointwise } from "./pointwise.js";
 import { lowerPool } from "./pool.js";
 import { lowerReduce, lowerSoftmax } from "./reduce.js";
 import { Values } from "./values.js";
+import { PackedConstants } from "./weights.js";
 
 export type { LoweredProgram } from "./lowered.js";
 export type { Budget } from "./plan.js";
@@ -56,7 +57,7 @@ export function lower(graph: Graph, budget: Budget = defaultBudget): LoweredProg
   const resident = chooseResident(graph, Math.max(0, Math.min(budget.residentBytes, room)));
   const emitter = new Emitter();
   const values = new Values(graph, emitter, axes, onChip.names);
-  const context: Context = { graph, emitter, values, resident };
+  const context: Context = { graph, emitter, values, resident, packed: new PackedConstants(), loaded: new PackedConstants() };
   for (const node of graph.nodes) {
     values.forgetFetched();
     emitter.origin = node.name;

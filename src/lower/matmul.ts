@@ -8,7 +8,7 @@ import { deviceElements } from "./constants.js";
 import { type Context, fetchBroadcast, writeBox } from "./context.js";
 import type { Value } from "./values.js";
 import { type Box, channelTiles, ONE, tileBoxes } from "./view.js";
-import { evenOffsets, loadWeights, type WeightSource, weightGroups } from "./weights.js";
+import { evenOffsets, loadWeights, shapeOf, type WeightSource, weightGroups } from "./weights.js";
 
 /** SBUF bytes a partition for a block of streamed rows. */
 const BLOCK_BYTES = 10 * 1024;
@@ -16,6 +16,7 @@ const BLOCK_BYTES = 10 * 1024;
 function matrixSource(weights: Tensor, x: Value): WeightSource {
   const [inputs, outputs] = weights.shape;
   return {
+    tensor: weights,
     dtype: x.dtype,
     data: deviceElements(weights, x.dtype),
     inputOffsets: evenOffsets(inputs, outputs),
@@ -33,7 +34,7 @@ function lowerByWeights(context: Context, node: Node, x: Value, weights: Tensor)
   const tiles = channelTiles(0, x.shape[axis]);
   const streamed = Math.max(1, Math.floor(BLOCK_BYTES / (tiles.length * deviceBytes(x.dtype, "sbuf"))));
   const blocks = [...tileBoxes(rows, context.values.isOnChip(x, axis) ? elementCount(rows) : streamed)];
-  for (const group of weightGroups(source)) {
+  for (const group of weightGroups(shapeOf(source))) {
     const loaded = loadWeights(context, node.name, source, group);
     for (const block of blocks) {
       const inputs = tiles.map((tile) => context.values.fetch(x, axis, tile.start, tile.count, [...block, ONE]));

@@ -9,7 +9,7 @@ import { type Context, writeBox } from "./context.js";
 import type { Grid } from "./grid.js";
 import type { Value } from "./values.js";
 import { type Box, jointly, tileBoxes, type View } from "./view.js";
-import { evenOffsets, loadWeights, type WeightSource, weightGroups } from "./weights.js";
+import { evenOffsets, loadWeights, shapeOf, type WeightSource, weightGroups } from "./weights.js";
 
 /** Input channels up to which packing pays. */
 const FEW_CHANNELS = 16;
@@ -33,6 +33,7 @@ function packedSource(weights: Tensor, x: Value, geometry: ConvolutionGeometry, 
   const [rows, columns] = geometry.kernel;
   const channels = x.shape[1];
   return {
+    tensor: weights,
     dtype: x.dtype,
     data: deviceElements(weights, x.dtype),
     inputOffsets: Int32Array.from({ length: rows * channels }, (_, k) => ((k % channels) * rows + Math.floor(k / channels)) * columns),
@@ -74,7 +75,7 @@ export function lowerPackedConvolution(context: Context, node: Node, geometry: C
   const x = context.values.value(node.inputs[0]);
   const out = context.values.value(node.outputs[0]);
   const source = packedSource(weights, x, geometry, out.shape[1]);
-  const groups = weightGroups(source);
+  const groups = weightGroups(shapeOf(source));
   const loaded = groups.map((group) => loadWeights(context, node.name, source, group));
   const columns = x.shape[3] + geometry.padsBegin[1] + geometry.padsEnd[1];
   const rowsPerBand = Math.max(1, Math.floor(BAND_ELEMENTS / columns));

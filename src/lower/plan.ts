@@ -1,12 +1,12 @@
 /** Decisions before any instruction: which axis of each value lies on partitions, which values stay on chip, whose weights are resident. */
-import { type Graph, indexGraph, intAttribute, type Node, staticType } from "../graph/graph.js";
-import { elementCount } from "../graph/tensor.js";
+import { type Graph, indexGraph, type Node, staticType } from "../graph/graph.js";
+import { elementCount, type Tensor } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import { recordOf, useOf } from "../operators/index.js";
-import { deviceBytes } from "../program/program.js";
 import { deviceTypeOf } from "./constants.js";
 import { packsRows } from "./packed.js";
 import { chipBytes } from "./values.js";
+import { type WeightShape, weightBytes } from "./weights.js";
 
 /** Shares of SBUF that lowering may fill; scheduling needs the rest for tiles in flight. */
 export interface Budget {
@@ -165,30 +165,34 @@ export function chooseOnChip(
   return { names, peak: used.reduce((most, bytes) => Math.max(most, bytes), 0) };
 }
 
-/** SBUF bytes a partition of a node's weights, about as `weights.ts` packs them; 0 if it has none. */
-function weightsOf(graph: Graph, node: Node): number {
-  const kind = lowerings(node)?.kind;
+/** The weights that a node contracts with on the tensor engine, as lowering cuts them; undefined if it has none. */
+function weightShape(graph: Graph, node: Node): WeightShape | undefined {
+  const lowering = lowerings(node);
   const weights = graph.constants.get(node.inputs[1]);
-  if (!weights || (kind !== "convolution" && kind !== "matmul") || weights.shape.length < 2) return 0;
-  if (kind === "matmul" && weights.shape.length !== 2) return 0;
-  const [first, second] = weights.shape;
-  const groups = intAttribute(node.attributes, "group", 1);
-  const inputs = kind === "matmul" ? first : second * groups;
-  if (groups > 1 && second === 1) return 0;
-  const perInput = elementCount(weights.shape) / (kind === "matmul" ? first : second);
-  const share = groups > 1 ? Math.min(1, 128 / inputs) : 1;
-  return Math.ceil(inputs / hardware.sbufPartitions) * perInput * share * deviceBytes(deviceTypeOf(weights.dtype, node.inputs[1]), "sbuf");
+  if (!weights) return undefined;
+  if (lowering?.kind === "matmul" && weights.shape.length === 2) {
+    return { inputs: weights.shape[0], taps: 1, outputs: weights.shape[1], groups: 1 };
+  }
+  if (lowering?.kind !== "convolution") return undefined;
+  const { kernel, groups } = lowering.geometry(useOf(graph, node));
+  const inputs = staticType(graph, node.inputs[0]).shape[1];
+  const outputs = staticType(graph, node.outputs[0]).shape[1];
+  const depthwise = !lowering.transposed && groups === inputs && outputs === inputs;
+  return depthwise ? undefined : { inputs, taps: elementCount(kernel), outputs, groups };
 }
 
-/** Nodes whose weights stay in SBUF: the last ones first (they have the most bytes for their work), within the budget. */
-export function chooseResident(graph: Graph, budget: number): Set<string> {
-  const resident = new Set<string>();
+/** Weights that stay in SBUF: the last nodes' first (they have the most bytes for their work), within the budget; shared ones count once. */
+export function chooseResident(graph: Graph, budget: number): Set<Tensor> {
+  const resident = new Set<Tensor>();
   let room = budget;
   for (const node of [...graph.nodes].reverse()) {
-    const bytes = weightsOf(graph, node);
-    if (bytes === 0 || bytes > room) continue;
+    const weights = graph.constants.get(node.inputs[1]);
+    const shape = weightShape(graph, node);
+    if (!weights || !shape || resident.has(weights)) continue;
+    const bytes = weightBytes(shape);
+    if (bytes > room) continue;
     room -= bytes;
-    resident.add(node.name);
+    resident.add(weights);
   }
   return resident;
 }

@@ -103,7 +103,7 @@ export function lowerPool(context: Context, node: Node, lowering: Extract<Loweri
   const geometry = lowering.geometry(mainUse(context, node));
   const x = context.values.value(node.inputs[0]);
   const out = context.values.value(node.outputs[0]);
-  const grid = convolutionGrid({ ...geometry, groups: 1 }, out.shape.slice(2));
+  const grid = convolutionGrid({ ...geometry, groups: 1 }, out.shape.slice(2), x.shape.slice(2));
   const pooling: Pooling = { context, node, grid, geometry, op: lowering.op };
   for (const tile of context.values.tiles(x)) {
     for (const band of outputBands(context, x, grid, x.shape[0], 1)) {

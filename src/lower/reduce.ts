@@ -59,17 +59,16 @@ interface Reduction {
 
 const combine: Readonly<Record<ReduceOp, AluOp>> = { add: "add", multiply: "multiply", maximum: "maximum", minimum: "minimum" };
 
-/** The reduction of x over a box (whole along the kept axes of the box), as a view of the kept free dimensions. */
+/**
+ * The reduction of x over a box (whole along the kept axes of the box), as a view of the kept free dimensions. How the reduced axes are
+ * cut depends on their extents alone, so that the order of a sum does not depend on where x lies.
+ */
 function reduceBox(reduction: Reduction, start: number, count: number, keptAxes: readonly number[], box: Box): View {
   const { context, x, lowering, axes, axis } = reduction;
   const keptSizes = keptAxes.map((index) => box[index].size);
-  const limit = Math.max(1, Math.floor(CHUNK / elementCount(keptSizes)));
-  const whole = axis >= 0 && context.values.isOnChip(x, axis) && !lowering.pre;
+  const reduced = axes.map((index) => x.shape[index]);
   let total: View | undefined;
-  for (const part of tileBoxes(
-    axes.map((index) => x.shape[index]),
-    whole ? Number.POSITIVE_INFINITY : limit,
-  )) {
+  for (const part of tileBoxes(reduced, CHUNK)) {
     const partBox = box.map((range, index) => (axes.includes(index) ? part[axes.indexOf(index)] : range));
     const view = fetchPart(reduction, start, count, partBox);
     const dimOf = (index: number) => view.dims[axis >= 0 && index > axis ? index - 1 : index];
@@ -81,7 +80,7 @@ function reduceBox(reduction: Reduction, start: number, count: number, keptAxes:
         context.emitter.step("vector", { kind: "tensor_tensor", out: target, in0: target, in1: source, op: combine[lowering.op] }),
       );
     } else total = out;
-    if (!whole) context.values.forgetFetched();
+    context.values.forgetFetched();
   }
   if (!total) throw new Error(`${reduction.node.name}: nothing to reduce`);
   return total;
@@ -115,11 +114,12 @@ export function lowerReduce(context: Context, node: Node, lowering: Extract<Lowe
   const free = kept.filter((index) => index !== axis);
   const count = elementCount(axes.map((index) => x.shape[index]));
   const main: Expression = lowering.post ? lowering.post(operand(null), count) : operand(null);
-  const onChip = axis >= 0 && context.values.isOnChip(x, axis);
+  const inPlace = axis >= 0 && context.values.isOnChip(x, axis) && !lowering.pre;
+  const freeLimit = inPlace ? CHUNK : Math.max(1, Math.floor(CHUNK / Math.min(CHUNK, count)));
   for (const tile of axis < 0 ? [{ start: 0, count: 1 }] : channelTiles(0, x.shape[axis])) {
     for (const freeBox of tileBoxes(
       free.map((index) => x.shape[index]),
-      onChip ? CHUNK : Math.max(1, Math.floor(CHUNK / count)),
+      freeLimit,
     )) {
       const box = x.shape.map((_, index) => freeBox[free.indexOf(index)] ?? ONE);
       const sum = reduceBox(reduction, tile.start, tile.count, free, box);

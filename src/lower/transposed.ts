@@ -6,10 +6,10 @@ import type { ConvolutionGeometry } from "../operators/record.js";
 import { deviceBytes } from "../program/program.js";
 import type { Context } from "./context.js";
 import { type Convolution, lowerGrid, lowerGroup, weightSource } from "./contraction.js";
-import { type Grid, inputBand, positions } from "./grid.js";
+import { coveringFirst, type Grid, inputBand, positions } from "./grid.js";
 import type { Value } from "./values.js";
 import { type Box, channelTiles, tileBoxes } from "./view.js";
-import { loadWeights, weightGroups } from "./weights.js";
+import { loadWeights, shapeOf, weightGroups } from "./weights.js";
 
 /** A transposed convolution adds input i * weight k to output i * stride + k * dilation - pad: for each phase of the output a plain one. */
 function transposedGrids(geometry: ConvolutionGeometry, output: readonly number[]): Grid[] {
@@ -53,7 +53,7 @@ const GATHER_BYTES = 8 * 1024;
 function lowerPhases(phases: readonly Convolution[], out: Value, strides: readonly number[]): void {
   const [{ context, node, x }] = phases;
   const weights = phases.map((phase) =>
-    weightGroups(phase.source).map((group) => ({ group, loaded: loadWeights(context, node.name, phase.source, group) })),
+    weightGroups(shapeOf(phase.source)).map((group) => ({ group, loaded: loadWeights(context, node.name, phase.source, group) })),
   );
   const steps = phases.reduce<readonly number[]>(
     (most, { grid }) => most.map((e, axis) => Math.max(e, grid.extent[axis])),
@@ -92,7 +92,8 @@ function lowerPhases(phases: readonly Convolution[], out: Value, strides: readon
 export function lowerTransposed(context: Context, node: Node, geometry: ConvolutionGeometry, weights: Tensor): void {
   const x = context.values.value(node.inputs[0]);
   const out = context.values.value(node.outputs[0]);
-  const phases = transposedGrids(geometry, out.shape.slice(2)).map((grid): Convolution => {
+  const phases = transposedGrids(geometry, out.shape.slice(2)).map((phase): Convolution => {
+    const grid = coveringFirst(phase, x.shape.slice(2));
     const source = weightSource(weights, x, geometry, grid, out.shape[1], true);
     return { context, node, x, grid, source };
   });

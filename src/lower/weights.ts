@@ -1,22 +1,38 @@
 /** Weights as the stationary operands of matmuls: packed in DRAM so that one DMA brings long runs to every partition. */
+
+import type { Tensor } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import type { DeviceType } from "../program/program.js";
 import { type DeviceArray, deviceArray } from "./constants.js";
 import type { Context } from "./context.js";
 import { type ChannelTile, channelTiles, type View } from "./view.js";
 
+/** Sizes of a contraction's weights: input channels, kernel positions, output channels. Channels meet only inside their group. */
+export interface WeightShape {
+  readonly inputs: number;
+  readonly taps: number;
+  readonly outputs: number;
+  readonly groups: number;
+}
+
 /**
  * A contraction's weights: the one from input channel k through tap t to output channel m is
- * `data[inputOffsets[k] + tapOffsets[t] + outputOffsets[m]]`, in raw storage. Channels meet only inside their group
- * (k belongs to group floor(k / inputsPerGroup), m to floor(m / outputsPerGroup)); elsewhere the weight is 0.
+ * `data[inputOffsets[k] + tapOffsets[t] + outputOffsets[m]]`, in raw storage. k belongs to group floor(k / inputs per group), m likewise;
+ * between groups the weight is 0.
  */
 export interface WeightSource {
+  /** The constant itself: nodes that share it share its packed form. */
+  readonly tensor: Tensor;
   readonly dtype: DeviceType;
   readonly data: DeviceArray;
   readonly inputOffsets: Int32Array;
   readonly tapOffsets: Int32Array;
   readonly outputOffsets: Int32Array;
   readonly groups: number;
+}
+
+export function shapeOf({ inputOffsets, tapOffsets, outputOffsets, groups }: WeightSource): WeightShape {
+  return { inputs: inputOffsets.length, taps: tapOffsets.length, outputs: outputOffsets.length, groups };
 }
 
 /** Offsets 0, step, 2 step, ... */
@@ -30,42 +46,44 @@ export interface WeightGroup {
   readonly inputs: readonly ChannelTile[];
 }
 
+/** The tensor engine takes 16-bit weights. */
+const WEIGHT_BYTES = 2;
 /** A DMA brings at least this many bytes to each partition where there are as many: output tiles are loaded together. */
 const RUN_BYTES = 1024;
 /** A DMA brings at most about this many bytes to each partition: so many input tiles are loaded together. */
 const LOAD_BYTES = 2 * 1024;
 
 /** First input channel and count that output channels [start, start + count) use. */
-function inputsOf(source: WeightSource, start: number, count: number): { start: number; count: number } {
-  const inputs = source.inputOffsets.length / source.groups;
-  const outputs = source.outputOffsets.length / source.groups;
+function inputsOf(shape: WeightShape, start: number, count: number): { start: number; count: number } {
+  const inputs = shape.inputs / shape.groups;
+  const outputs = shape.outputs / shape.groups;
   const first = Math.floor(start / outputs) * inputs;
   return { start: first, count: (Math.floor((start + count - 1) / outputs) + 1) * inputs - first };
 }
 
 /** The groups in which a contraction's weights are loaded. */
-export function weightGroups(source: WeightSource): WeightGroup[] {
-  const tiles = channelTiles(0, source.outputOffsets.length, hardware.tensorColumns);
-  const inputTiles = Math.ceil(source.inputOffsets.length / hardware.sbufPartitions);
-  const perTile = inputTiles * source.tapOffsets.length * hardware.tensorColumns * 2;
-  const together = source.groups > 1 ? 1 : Math.max(1, Math.ceil(RUN_BYTES / perTile));
+export function weightGroups(shape: WeightShape): WeightGroup[] {
+  const tiles = channelTiles(0, shape.outputs, hardware.tensorColumns);
+  const inputTiles = Math.ceil(shape.inputs / hardware.sbufPartitions);
+  const perTile = inputTiles * shape.taps * hardware.tensorColumns * WEIGHT_BYTES;
+  const together = shape.groups > 1 ? 1 : Math.max(1, Math.ceil(RUN_BYTES / perTile));
   const groups: WeightGroup[] = [];
   for (let first = 0; first < tiles.length; first += together) {
     const outputs = tiles.slice(first, first + together);
     const count = outputs.reduce((sum, tile) => sum + tile.count, 0);
-    const used = inputsOf(source, outputs[0].start, count);
+    const used = inputsOf(shape, outputs[0].start, count);
     groups.push({ outputs, inputs: channelTiles(used.start, used.count) });
   }
   return groups;
 }
 
-/** SBUF bytes a partition that all groups take. */
-export function weightBytes(source: WeightSource, groups: readonly WeightGroup[]): number {
-  const elements = groups.reduce(
-    (sum, group) => sum + group.inputs.length * source.tapOffsets.length * group.outputs.reduce((count, tile) => count + tile.count, 0),
+/** SBUF bytes a partition that all of a contraction's weights take. */
+export function weightBytes(shape: WeightShape): number {
+  const elements = weightGroups(shape).reduce(
+    (sum, group) => sum + group.inputs.length * shape.taps * group.outputs.reduce((count, tile) => count + tile.count, 0),
     0,
   );
-  return elements * 2;
+  return elements * WEIGHT_BYTES;
 }
 
 /** Whole tiles of input channels that stand next to each other are loaded by one DMA, up to `limit` of them. */
@@ -93,7 +111,7 @@ export class LoadedWeights {
     this.#source = source;
     this.#group = group;
     this.#perChannel = source.tapOffsets.length * group.outputs.reduce((sum, output) => sum + output.count, 0);
-    const limit = Math.max(1, Math.floor(LOAD_BYTES / (2 * Math.max(1, this.#perChannel))));
+    const limit = Math.max(1, Math.floor(LOAD_BYTES / (WEIGHT_BYTES * Math.max(1, this.#perChannel))));
     const runs = this.#perChannel === 0 ? [] : inputRuns(group.inputs, limit);
     this.#views = runs.flatMap((run) => this.#load(context, name, run));
   }
@@ -102,16 +120,23 @@ export class LoadedWeights {
     const { dtype } = this.#source;
     const [{ start, count, partition }] = run;
     const perPartition = run.length * this.#perChannel;
-    const packed = deviceArray(dtype, count * perPartition);
+    const label = `${name}.${this.#group.outputs[0].start}.${start}`;
+    const dram = context.packed.get(this.#source, `${label.slice(name.length)}`, () =>
+      context.emitter.dram(label, "constant", dtype, [count, perPartition], this.#pack(run)),
+    );
+    const chip = context.values.temporary(`${label}.sbuf`, dtype, partition, count, [perPartition]);
+    context.values.move({ ...chip, buffer: dram, space: "dram", partitionStart: 0, partitionStride: perPartition }, chip);
+    return run.map((_, index) => ({ ...chip, offset: index * this.#perChannel }));
+  }
+
+  #pack(run: readonly ChannelTile[]): Uint8Array {
+    const { count } = run[0];
+    const packed = deviceArray(this.#source.dtype, count * run.length * this.#perChannel);
     let at = 0;
     for (let row = 0; row < count; row++) {
       for (const tile of run) for (const output of this.#group.outputs) at = this.#packRow(packed, at, tile.start + row, output);
     }
-    const label = `${name}.${this.#group.outputs[0].start}.${start}`;
-    const dram = context.emitter.dram(label, "constant", dtype, [count, perPartition], new Uint8Array(packed.buffer));
-    const chip = context.values.temporary(`${label}.sbuf`, dtype, partition, count, [perPartition]);
-    context.values.move({ ...chip, buffer: dram, space: "dram", partitionStart: 0, partitionStride: perPartition }, chip);
-    return run.map((_, index) => ({ ...chip, offset: index * this.#perChannel }));
+    return new Uint8Array(packed.buffer);
   }
 
   /** The weights of input channel k to one output tile, tap by tap; returns the position after them. */
@@ -140,14 +165,23 @@ export class LoadedWeights {
   }
 }
 
-/** Loads a group: once for all requests if the node's weights are resident, else in each. */
+/** What is made once for each constant and way of packing it, however many nodes use it. */
+export class PackedConstants<T> {
+  readonly #made = new Map<Tensor, Map<string, T>>();
+
+  get(source: WeightSource, part: string, make: () => T): T {
+    const known = this.#made.get(source.tensor) ?? new Map<string, T>();
+    this.#made.set(source.tensor, known);
+    const key = `${part} ${source.inputOffsets.length} ${source.inputOffsets[1]} ${source.tapOffsets.join()} ${source.groups}`;
+    const value = known.get(key) ?? make();
+    known.set(key, value);
+    return value;
+  }
+}
+
+/** Loads a group: once for all requests and nodes if the weights are resident, else here. */
 export function loadWeights(context: Context, node: string, source: WeightSource, group: WeightGroup): LoadedWeights {
-  let loaded: LoadedWeights | undefined;
-  const load = () => {
-    loaded = new LoadedWeights(context, `${node}.weights`, source, group);
-  };
-  if (context.resident.has(node)) context.emitter.whileLoading(load);
-  else load();
-  if (!loaded) throw new Error("weights were not loaded");
-  return loaded;
+  const load = () => new LoadedWeights(context, `${node}.weights`, source, group);
+  if (!context.resident.has(source.tensor)) return load();
+  return context.loaded.get(source, `${group.outputs[0].start}`, () => context.emitter.whileLoading(load));
 }
