@@ -11,7 +11,8 @@ import { lowerMovement } from "./movement.js";
 import { type Budget, chooseAxes, chooseOnChip, chooseResident, defaultBudget, wantedInDram } from "./plan.js";
 import { lowerPointwise } from "./pointwise.js";
 import { lowerPool } from "./pool.js";
-import { lowerReduce, lowerSoftmax } from "./reduce.js";
+import { lowerReduce } from "./reduce.js";
+import { lowerSoftmax } from "./softmax.js";
 import { Values } from "./values.js";
 import { PackedConstants } from "./weights.js";
 

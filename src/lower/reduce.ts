@@ -1,4 +1,4 @@
-/** Reductions and softmax: the reduced axes lie in the partitions' free dimensions. */
+/** Reductions: the reduced axes lie in the partitions' free dimensions. */
 import type { Node } from "../graph/graph.js";
 import { elementCount } from "../graph/tensor.js";
 import { type Expression, operand } from "../operators/expression.js";
@@ -145,71 +145,4 @@ export function lowerReduce(context: Context, node: Node, lowering: Extract<Lowe
       );
     }
   }
-}
-
-/** exp(x - max) / sum, or its logarithm, along one axis. */
-export function lowerSoftmax(context: Context, node: Node, lowering: Extract<Lowering, { kind: "softmax" }>): void {
-  const x = context.values.value(node.inputs[0]);
-  const declared = lowering.axis(mainUse(context, node));
-  const along = declared < 0 ? declared + x.shape.length : declared;
-  const axis = partitionAxisFor(x.shape, x.axis, [along]);
-  const free = x.shape.map((_, index) => index).filter((index) => index !== axis);
-  const outer = free.filter((index) => index !== along);
-  const limit = Math.max(1, Math.floor(CHUNK / x.shape[along]));
-  for (const tile of axis < 0 ? [{ start: 0, count: 1 }] : channelTiles(0, x.shape[axis])) {
-    for (const outerBox of tileBoxes(
-      outer.map((index) => x.shape[index]),
-      limit,
-    )) {
-      const box = x.shape.map((extent, index) => {
-        if (index === along) return { start: 0, size: extent, step: 1 };
-        return index === axis ? ONE : outerBox[outer.indexOf(index)];
-      });
-      softmaxBox(context, node, x, lowering.log, axis, tile.start, tile.count, free.indexOf(along), box);
-    }
-  }
-}
-
-function softmaxBox(
-  context: Context,
-  node: Node,
-  x: Value,
-  log: boolean,
-  axis: number,
-  start: number,
-  count: number,
-  along: number,
-  box: Box,
-): void {
-  const { values, emitter } = context;
-  const view = values.fetch(x, axis, start, count, box);
-  const sizes = view.dims.map((dim) => dim.size);
-  const outerSizes = sizes.map((size, index) => (index === along ? 1 : size));
-  const temporary = (shape: readonly number[]) => values.temporary("softmax", "float32", view.partitionStart, count, shape);
-  const keptOf = (from: View): View => ({ ...from, dims: from.dims.filter((_, index) => index !== along) });
-  const repeat = (from: View): View => ({
-    ...from,
-    dims: from.dims.map((dim, index) => (index === along ? { size: sizes[along], stride: 0 } : dim)),
-  });
-  const reduced = (op: ReduceOp, from: View): View => {
-    const out = temporary(outerSizes);
-    emitReduce(context, op, keptOf(out), keptOf(from), [from.dims[along]]);
-    return out;
-  };
-  const tensorTensor = (op: AluOp, out: View, in0: View, in1: View) =>
-    jointly([out, in0, in1], ([target, a, b]) => emitter.step("vector", { kind: "tensor_tensor", out: target, in0: a, in1: b, op }));
-  const activation = (name: "exp" | "log" | "reciprocal", out: View, from: View) =>
-    jointly([out, from], ([target, source]) =>
-      emitter.step("scalar", { kind: "activation", out: target, in: source, function: name, scale: 1, bias: 0, alpha: 0 }),
-    );
-  const shifted = temporary(sizes);
-  tensorTensor("subtract", shifted, view, repeat(reduced("maximum", view)));
-  const exponent = temporary(sizes);
-  activation("exp", exponent, shifted);
-  const sum = reduced("add", exponent);
-  const factor = temporary(outerSizes);
-  activation(log ? "log" : "reciprocal", factor, sum);
-  const result = temporary(sizes);
-  tensorTensor(log ? "subtract" : "multiply", result, log ? shifted : exponent, repeat(factor));
-  writeBox(context, node, { computed: result }, Math.max(axis, 0), start, count, box);
 }
