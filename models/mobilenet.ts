@@ -14,7 +14,7 @@ const stages = [
   [6, 320, 1, 1],
 ] as const;
 
-export function mobilenetV2({ seed = 0, batch = "batch" }: NetworkOptions = {}): Graph {
+export function mobilenetV2({ seed = 14, batch = "batch" }: NetworkOptions = {}): Graph {
   const builder = new NetworkBuilder("mobilenet_v2", seed, batch);
   const input = builder.image("input", 3, 224);
   let x = convolutionRelu6(builder, "features.0", input, { channels: 32, kernel: 3, stride: 2, pad: 1 });

@@ -15,7 +15,7 @@ export type ResNetDepth = keyof typeof blocksOf;
 /** Scale of a residual branch's last batch normalization, relative to the others'. */
 const RESIDUAL_SHARE = 0.25;
 
-export function resnet(depth: ResNetDepth, { seed = 0, batch = "batch" }: NetworkOptions = {}): Graph {
+export function resnet(depth: ResNetDepth, { seed = 1, batch = "batch" }: NetworkOptions = {}): Graph {
   const { bottleneck, blocks } = blocksOf[depth];
   const builder = new NetworkBuilder(`resnet${depth}`, seed, batch);
   const input = builder.image("input", 3, 224);

@@ -12,7 +12,7 @@ const stages = [
   [512, 512, 512],
 ];
 
-export function vgg16({ seed = 0, batch = "batch" }: NetworkOptions = {}): Graph {
+export function vgg16({ seed = 1, batch = "batch" }: NetworkOptions = {}): Graph {
   const builder = new NetworkBuilder("vgg16", seed, batch);
   const input = builder.image("input", 3, 224);
   let x = input;

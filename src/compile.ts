@@ -2,10 +2,10 @@
 import { createHash } from "node:crypto";
 import { fingerprint } from "./fingerprint.js";
 import { type ImportedModel, importModel, type SourceOperator } from "./frontend/index.js";
-import { writeOnnx } from "./frontend/onnx/write.js";
 import type { Graph } from "./graph/graph.js";
 import { printGraph } from "./graph/text.js";
 import { verifyGraph } from "./graph/verify.js";
+import { hostModel } from "./host/prepare.js";
 import { type Artifact, MANIFEST_FORMAT, type Manifest, type SubgraphManifest } from "./neff/artifact.js";
 import { constantIndex, writeNeff } from "./neff/neff.js";
 import { decompose } from "./operators/decompositions.js";
@@ -224,7 +224,7 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
   if (device === "cpu") {
     const price = priceModel(graph, (node) => flopsOf(graph, node));
     const seconds = graph.nodes.reduce((sum, node) => sum + price.hostSeconds(node), 0);
-    return { manifest: { ...common, ms: 1000 * seconds, throughputPerSecond: seconds > 0 ? 1 / seconds : 0 }, model: writeOnnx(graph) };
+    return { manifest: { ...common, ms: 1000 * seconds, throughputPerSecond: seconds > 0 ? 1 / seconds : 0 }, model: hostModel(graph) };
   }
   const stages = [applyPrecision(graph, precision, recordOf)].map((stage) => compileStage(stage, options));
   const time = simulateTime(stages.map(({ loaded }) => loaded.program));

@@ -30,7 +30,8 @@ const simulated: Devices = {
   },
   host: async (model, subgraph, threads) => {
     const { createHostSession } = await import("./host/index.js");
-    const session = await createHostSession(model, { threads });
+    const outputTypes = new Map(subgraph.outputs.map(({ name, dtype }) => [name, dtype]));
+    const session = await createHostSession(model, { threads, outputTypes });
     return {
       run: (values) => session.run(new Map(subgraph.inputs.map(({ name }) => [name, present(values, name)]))),
       dispose: () => session.dispose(),

@@ -1,9 +1,10 @@
 /** ONNX Runtime: the host's processor. It runs CPU subgraphs, the FP32 reference, and constant folding. */
 import { env, InferenceSession, type Tensor as OrtTensor } from "onnxruntime-node";
 import { UserError, userError } from "../diagnostics/diagnostic.js";
-import { writeOnnx } from "../frontend/onnx/write.js";
+import { withOpset } from "../frontend/onnx/write.js";
 import type { Graph } from "../graph/graph.js";
-import type { Tensor } from "../graph/tensor.js";
+import { type DType, fromNumbers, type Tensor, toFloat32 } from "../graph/tensor.js";
+import { hostModel } from "./prepare.js";
 import { fromOrtTensor, toOrtTensor } from "./tensors.js";
 
 export interface HostOptions {
@@ -11,6 +12,8 @@ export interface HostOptions {
   readonly threads?: number;
   /** False runs the operators exactly as written: quicker to start, for one-time work. Default true. */
   readonly optimise?: boolean;
+  /** Element types of outputs, for those that cross the border in a wider one (bfloat16). A graph knows its own. */
+  readonly outputTypes?: ReadonlyMap<string, DType>;
 }
 
 export interface HostSession {
@@ -52,24 +55,38 @@ function isTensor(value: InferenceSession.OnnxValueMapType[string] | null): valu
   return value !== null && "dims" in value;
 }
 
+/** An opset for which ONNX Runtime has the kernels of operators whose newest form differs in element types alone. */
+const OLDER_OPSET = 21;
+
 async function load(name: string, model: Uint8Array, options: HostOptions): Promise<InferenceSession> {
-  try {
-    return await InferenceSession.create(model, {
+  const create = (bytes: Uint8Array): Promise<InferenceSession> =>
+    InferenceSession.create(bytes, {
       intraOpNumThreads: options.threads ?? 1,
       interOpNumThreads: 1,
       executionMode: "sequential",
       graphOptimizationLevel: (options.optimise ?? true) ? "all" : "disabled",
       logSeverityLevel: 4,
     });
+  try {
+    return await create(model);
   } catch (fault) {
-    throw loadFault(name, fault);
+    const error = loadFault(name, fault);
+    if (!(error instanceof UserError) || error.diagnostics[0].id !== "NCC0552") throw error;
+    return await create(withOpset(model, OLDER_OPSET)).catch(() => Promise.reject(error));
   }
+}
+
+/** In the element type that the graph has. */
+function narrowed(tensor: Tensor, dtype: DType | undefined): Tensor {
+  return dtype === "bfloat16" && tensor.dtype === "float32" ? fromNumbers(dtype, tensor.shape, toFloat32(tensor)) : tensor;
 }
 
 /** Loads an ONNX model, or a graph, on the host. Throws UserError: NCC0551 to NCC0553 for a model that ONNX Runtime refuses. */
 export async function createHostSession(model: Uint8Array | Graph, options: HostOptions = {}): Promise<HostSession> {
   const name = model instanceof Uint8Array ? "the model" : model.name;
-  const session = await load(name, model instanceof Uint8Array ? model : writeOnnx(model), options);
+  const session = await load(name, model instanceof Uint8Array ? model : hostModel(model), options);
+  const typeOf = (output: string): DType | undefined =>
+    model instanceof Uint8Array ? options.outputTypes?.get(output) : model.types.get(output)?.dtype;
   return {
     inputs: session.inputNames,
     outputs: session.outputNames,
@@ -86,7 +103,7 @@ export async function createHostSession(model: Uint8Array | Graph, options: Host
           fetch.map((output) => {
             const value = results[output];
             if (!isTensor(value)) throw userError("NCC0851", { name: output, dtype: "a sequence or an absent optional" });
-            return [output, fromOrtTensor(output, value)];
+            return [output, narrowed(fromOrtTensor(output, value), typeOf(output))];
           }),
         );
       } catch (fault) {

@@ -1,7 +1,7 @@
 /** Tensors across the border to ONNX Runtime. Every conversion shares memory where both sides hold the elements alike. */
 import { Tensor as OrtTensor } from "onnxruntime-node";
 import { userError } from "../diagnostics/diagnostic.js";
-import { type DType, dtypes, type Tensor } from "../graph/tensor.js";
+import { type DType, dtypes, type Tensor, toFloat32 } from "../graph/tensor.js";
 
 /** Element types that ONNX Runtime's JavaScript binding carries, in the same array types as ours. */
 const shared: ReadonlySet<DType> = new Set<DType>([
@@ -24,8 +24,9 @@ function isSharedType(dtype: DType): dtype is DType & OrtTensor.Type {
   return shared.has(dtype);
 }
 
-/** Throws UserError (NCC0851) for an element type that cannot cross, naming the value. */
+/** bfloat16 crosses as float32. Throws UserError (NCC0851) for an element type that cannot cross, naming the value. */
 export function toOrtTensor(name: string, tensor: Tensor): OrtTensor {
+  if (tensor.dtype === "bfloat16") return new OrtTensor("float32", toFloat32(tensor), tensor.shape);
   if (!isSharedType(tensor.dtype)) throw userError("NCC0851", { name, dtype: tensor.dtype });
   // The binding takes the array's own extent: a view of a larger buffer is fine, a shared buffer is not.
   const data = ArrayBuffer.isView(tensor.data) && tensor.data.buffer instanceof SharedArrayBuffer ? tensor.data.slice() : tensor.data;

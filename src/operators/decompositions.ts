@@ -9,7 +9,8 @@ import {
   stringAttribute,
   type TensorType,
 } from "../graph/graph.js";
-import { type DType, fromNumbers, int64Tensor, type Tensor, toNumbers } from "../graph/tensor.js";
+import { type DType, fromNumbers, int64Tensor, isFloat, type Tensor, toNumbers } from "../graph/tensor.js";
+import { newestRules } from "./newest.js";
 import { floatTypes } from "./pointwise.js";
 import type { OperatorUse } from "./record.js";
 import { reducedAxes } from "./reduce.js";
@@ -26,7 +27,7 @@ export interface Decomposition {
 }
 
 /** Builds the replacement of one node. Values are named after the node's first output. */
-class Builder {
+export class Builder {
   readonly nodes: Node[] = [];
   readonly constants = new Map<string, Tensor>();
   readonly types = new Map<string, TensorType>();
@@ -94,12 +95,17 @@ class Builder {
     return output;
   }
 
-  /** The finished replacement: `result` takes the name of the node's first output. */
-  finish(result: string): Decomposition {
-    const target = this.node.outputs[0];
-    const last = this.types.has(result) && !this.constants.has(result) ? result : this.op("Identity", [result]);
-    const renamed = (name: string): string => (name === last ? target : name);
-    this.types.delete(last);
+  /** The finished replacement: `results` take the names of the node's outputs; those beyond the node's own are dropped. */
+  finish(results: readonly string[]): Decomposition {
+    const names = new Map<string, string>();
+    for (const [index, result] of results.entries()) {
+      const target = this.node.outputs[index] ?? "";
+      if (target === "") continue;
+      const isOwn = this.types.has(result) && !this.constants.has(result) && !names.has(result);
+      names.set(isOwn ? result : this.op("Identity", [result]), target);
+    }
+    for (const name of names.keys()) this.types.delete(name);
+    const renamed = (name: string): string => names.get(name) ?? name;
     const nodes = this.nodes.map((node) => ({ ...node, inputs: node.inputs.map(renamed), outputs: node.outputs.map(renamed) }));
     return { nodes, constants: this.constants, types: this.types };
   }
@@ -109,8 +115,8 @@ function hasType(entry: readonly [string, TensorType | undefined]): entry is rea
   return entry[1] !== undefined;
 }
 
-/** Gives the name of the result, or undefined if the rule doesn't fit this use. */
-type Rule = (builder: Builder, inputs: readonly string[], use: OperatorUse) => string | undefined;
+/** Gives the names of the results (of one, its name), or undefined if the rule doesn't fit this use. */
+export type Rule = (builder: Builder, inputs: readonly string[], use: OperatorUse) => string | readonly string[] | undefined;
 
 const intValue = (value: number): Attribute => ({ type: "int", value });
 const keep = { keepdims: intValue(1) };
@@ -173,8 +179,8 @@ const chain =
   (builder, inputs) =>
     inputs.length > 2 ? inputs.slice(1).reduce((sum, input) => builder.op(op, [sum, input]), inputs[0]) : undefined;
 
-const meanChain: Rule = (builder, inputs, use) => {
-  const sum = chain("Add")(builder, inputs, use);
+const meanChain: Rule = (builder, inputs) => {
+  const sum = inputs.length > 2 ? inputs.slice(1).reduce((left, right) => builder.op("Add", [left, right]), inputs[0]) : undefined;
   return sum && builder.op("Div", [sum, builder.scalar(inputs.length)]);
 };
 
@@ -280,6 +286,7 @@ const rules: Readonly<Record<string, Rule>> = {
   Squeeze: reshape,
   Sum: chain("Add"),
   Unsqueeze: reshape,
+  ...newestRules,
 };
 
 export function hasDecomposition(op: string): boolean {
@@ -294,16 +301,18 @@ const anyType = new Set(["Flatten", "Squeeze", "Unsqueeze", "Max", "Min", "Sum"]
  * (yet), a type that the engines don't compute in, or a use that the rule doesn't cover. Types have to be inferred; nodes with an epilogue stay.
  */
 export function decompose(graph: Graph, node: Node): Decomposition | undefined {
-  const rule = node.domain === "" ? rules[node.op] : undefined;
-  if (rule === undefined || node.epilogue?.length) return undefined;
+  const record = recordOf(node.op, node.domain);
+  const rule = record && rules[record.name];
+  if (record === undefined || rule === undefined || node.epilogue?.length) return undefined;
   const values = [...node.inputs, ...node.outputs].filter((name) => name !== "");
   if (!values.every((name) => isStatic(graph.types.get(name)))) return undefined;
   const use = useOf(graph, node);
   const dtype = use.inputs[0]?.dtype;
-  const parameters = recordOf(node.op, "")?.parameters ?? [];
+  const parameters = record.parameters ?? [];
   if (parameters.some((index) => use.inputs[index] && !use.constants[index])) return undefined;
-  if (dtype === undefined || !(anyType.has(node.op) || floatTypes.includes(dtype))) return undefined;
+  if (dtype === undefined || !(anyType.has(node.op) || floatTypes.includes(dtype) || (newestRules[node.op] && isFloat(dtype))))
+    return undefined;
   const builder = new Builder(graph, node);
   const result = rule(builder, node.inputs, use);
-  return result === undefined ? undefined : builder.finish(result);
+  return result === undefined ? undefined : builder.finish(typeof result === "string" ? [result] : result);
 }

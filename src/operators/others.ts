@@ -1,7 +1,7 @@
 /** Operators that only the CPU runs so far: their forms, and shape inference where it is cheap. Those without `infer` have unknown types. */
 import { type Dim, intAttribute, intsAttribute, type TensorType } from "../graph/graph.js";
 import type { DType } from "../graph/tensor.js";
-import type { AttributeSpec, OperatorRecord, OperatorUse } from "./record.js";
+import type { AttributeSpec, Exactness, OperatorRecord, OperatorUse } from "./record.js";
 import {
   attributeFault,
   axisAttribute,
@@ -23,10 +23,14 @@ import {
 } from "./shapes.js";
 
 interface Form {
+  /** ONNX's default domain if absent. */
+  readonly domain?: string;
   readonly since: number;
   readonly inputs: readonly [number, number];
   readonly attributes?: Readonly<Record<string, AttributeSpec>>;
   infer?(use: OperatorUse): TensorType[];
+  /** `fp32` if absent. */
+  readonly exactness?: Exactness;
 }
 
 const ANY = Number.POSITIVE_INFINITY;
@@ -174,6 +178,35 @@ function attention(use: OperatorUse): TensorType[] {
   return one(dtypeOf(use, 0), [...query.slice(0, 3), value[value.length - 1]]);
 }
 
+/** Outputs: the convolution, and the last (kernel - 1) columns of the state and the input. */
+function causalConvolution(use: OperatorUse): TensorType[] {
+  requireRank(use, 0, 3, 3);
+  requireRank(use, 1, 3, 3);
+  const [input, weight] = [shapeOf(use, 0), shapeOf(use, 1)];
+  const kernel = weight?.[2];
+  const dtype = dtypeOf(use, 0);
+  const state = input && [input[0], input[1], typeof kernel === "number" ? kernel - 1 : OPEN];
+  return [
+    { dtype, shape: input },
+    { dtype, shape: state },
+  ].slice(0, Math.max(1, use.outputCount));
+}
+
+/** Query, key and value are [batch, steps, heads x extent]; the state is [batch, heads, key extent, value extent]. */
+function linearAttention(use: OperatorUse): TensorType[] {
+  for (const index of [0, 1, 2]) requireRank(use, index, 3, 3);
+  const dtype = dtypeOf(use, 0);
+  const [query, key, value] = [0, 1, 2].map((index) => shapeOf(use, index));
+  const [queryHeads, heads] = ["q_num_heads", "kv_num_heads"].map((name) => intAttribute(use.attributes, name, 1));
+  const extent = (dim: Dim | undefined): Dim => (typeof dim === "number" ? dim / heads : OPEN);
+  const [keyExtent, valueExtent] = [extent(key?.[2]), extent(value?.[2])];
+  const output = query && [query[0], query[1], typeof valueExtent === "number" ? queryHeads * valueExtent : OPEN];
+  return [
+    { dtype, shape: output },
+    { dtype, shape: query && [query[0], heads, keyExtent, valueExtent] },
+  ].slice(0, Math.max(1, use.outputCount));
+}
+
 function centerCropPad(use: OperatorUse): TensorType[] {
   const [input, target] = [shapeOf(use, 0), constantInts(use, 1)];
   if (input === undefined) return one(dtypeOf(use, 0));
@@ -218,6 +251,13 @@ const table: Readonly<Record<string, Form>> = {
   },
   Bernoulli: { since: 22, inputs: [1, 1], attributes: likeAttributes, infer: ownOr },
   BlackmanWindow: windowForm,
+  CausalConvWithState: {
+    since: 27,
+    inputs: [2, 4],
+    attributes: { activation: text("none") },
+    infer: causalConvolution,
+    exactness: "rounded",
+  },
   CenterCropPad: { since: 18, inputs: [2, 2], attributes: { axes: ints }, infer: centerCropPad },
   Col2Im: { since: 18, inputs: [3, 3], attributes: { dilations: ints, pads: ints, strides: ints } },
   Compress: { since: 11, inputs: [2, 2], attributes: { axis: int() }, infer: compressShape },
@@ -235,6 +275,14 @@ const table: Readonly<Record<string, Form>> = {
   DynamicQuantizeLinear: { since: 11, inputs: [1, 1], infer: dynamicQuantize },
   Einsum: { since: 12, inputs: [1, ANY], attributes: { equation: required(text()) }, infer: (use) => one(dtypeOf(use, 0)) },
   EyeLike: { since: 22, inputs: [1, 1], attributes: { dtype: int(), k: int(0) }, infer: ownOr },
+  FlexAttention: {
+    domain: "ai.onnx.preview",
+    since: 1,
+    inputs: [3, 3],
+    attributes: { prob_mod: { type: "graph" }, scale: float(), score_mod: { type: "graph" }, softmax_precision: int() },
+    infer: attention,
+    exactness: "rounded",
+  },
   GRU: { since: 22, inputs: [3, 6], attributes: { ...recurrentAttributes, linear_before_reset: int(0) }, infer: recurrent },
   GatherElements: { since: 13, inputs: [2, 2], attributes: { axis: int(0) }, infer: gatherElements },
   GatherND: { since: 13, inputs: [2, 2], attributes: { batch_dims: int(0) }, infer: gatherND },
@@ -249,6 +297,19 @@ const table: Readonly<Record<string, Form>> = {
   If: { since: 21, inputs: [1, 1], attributes: { else_branch: graph, then_branch: graph } },
   ImageDecoder: { since: 20, inputs: [1, 1], attributes: { pixel_format: text("RGB") }, infer: () => one("uint8", openOf(3)) },
   LSTM: { since: 22, inputs: [3, 8], attributes: { ...recurrentAttributes, input_forget: int(0) }, infer: recurrent },
+  LinearAttention: {
+    since: 27,
+    inputs: [3, 6],
+    attributes: {
+      chunk_size: int(64),
+      kv_num_heads: required(int()),
+      q_num_heads: required(int()),
+      scale: float(0),
+      update_rule: text("gated_delta"),
+    },
+    infer: linearAttention,
+    exactness: "rounded",
+  },
   Loop: { since: 21, inputs: [2, ANY], attributes: { body: graph } },
   MaxRoiPool: { since: 22, inputs: [2, 2], attributes: { pooled_shape: required(ints), spatial_scale: float(1) }, infer: region },
   MaxUnpool: { since: 22, inputs: [2, 3], attributes: { kernel_shape: required(ints), pads: ints, strides: ints } },
@@ -329,6 +390,7 @@ const table: Readonly<Record<string, Form>> = {
     attributes: { case_change_action: text("NONE"), is_case_sensitive: int(0), locale: text(), stopwords: textsSpec },
   },
   StringSplit: { since: 20, inputs: [1, 1], attributes: { delimiter: text(), maxsplit: int() } },
+  SwiGLU: { since: 28, inputs: [2, 2], attributes: { alpha: float(1) }, infer: as(0) },
   TensorScatter: { since: 24, inputs: [2, 3], attributes: { axis: int(-2), mode: text("linear") }, infer: as(0) },
   TfIdfVectorizer: {
     since: 9,
@@ -352,7 +414,7 @@ const table: Readonly<Record<string, Form>> = {
 
 export const otherRecords: readonly OperatorRecord[] = Object.entries(table).map(([name, form]) => ({
   name,
-  domain: "",
+  domain: form.domain ?? "",
   since: form.since,
   minInputs: form.inputs[0],
   maxInputs: form.inputs[1],
@@ -361,5 +423,5 @@ export const otherRecords: readonly OperatorRecord[] = Object.entries(table).map
   infer: form.infer ?? (() => []),
   // Not counted: the share of work on NeuronCores is measured against what the engines could run.
   flops: () => 0,
-  exactness: "fp32",
+  exactness: form.exactness ?? "fp32",
 }));

@@ -1,5 +1,6 @@
 /** All operator records by name, and their uses in a graph. */
 import type { Attributes, EpilogueStep, Graph, Node } from "../graph/graph.js";
+import { type DType, isFloat } from "../graph/tensor.js";
 import { convolutionRecords } from "./convolution.js";
 import { movementRecords } from "./movement.js";
 import { otherRecords } from "./others.js";
@@ -29,7 +30,8 @@ export function allRecords(): readonly OperatorRecord[] {
 }
 
 export function recordOf(op: string, domain: string): OperatorRecord | undefined {
-  return domain === "" || domain === "ai.onnx" ? byName.get(op) : undefined;
+  const record = byName.get(op);
+  return record !== undefined && record.domain === (domain === "ai.onnx" ? "" : domain) ? record : undefined;
 }
 
 type Values = Pick<Graph, "types" | "constants">;
@@ -65,8 +67,24 @@ export function useOf(values: Values, node: Node): OperatorUse {
   return makeUse(values, node.op, node.attributes, ownInputs(node), outputCount, node);
 }
 
-/** A step of a node's epilogue; the running value has the type of the node's first output. */
+/** The element type of a use's result. Float types count as the first of them: precision may mix them in one node. */
+function resultDtype(use: OperatorUse): DType | undefined {
+  const float = use.inputs.find((type) => type && isFloat(type.dtype))?.dtype;
+  const inputs = use.inputs.map((type) => (type && float && isFloat(type.dtype) ? { ...type, dtype: float } : type));
+  return recordOf(use.op, "")?.infer({ ...use, inputs })[0]?.dtype;
+}
+
+/** A step of a node's epilogue. The running value has the shape of the node's first output, and the element type of the step before. */
 export function epilogueUse(values: Values, node: Node, step: EpilogueStep): OperatorUse {
-  const names = step.operands.map((operand) => (operand === null ? node.outputs[0] : node.inputs[operand]));
-  return makeUse(values, step.op, step.attributes, names, 1, node);
+  let running = resultDtype(useOf(values, node));
+  for (const current of node.epilogue ?? []) {
+    const names = current.operands.map((operand) => (operand === null ? node.outputs[0] : node.inputs[operand]));
+    const use = makeUse(values, current.op, current.attributes, names, 1, node);
+    const inputs = use.inputs.map((type, index) =>
+      type && running && current.operands[index] === null ? { ...type, dtype: running } : type,
+    );
+    if (current === step) return { ...use, inputs };
+    running = resultDtype({ ...use, inputs });
+  }
+  throw new Error(`${node.name}: ${step.op} is no step of its epilogue`);
 }

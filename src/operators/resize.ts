@@ -204,6 +204,9 @@ function refuseResize(use: OperatorUse): Reason | undefined {
   const unsampled = refuseSampling(use);
   if (unsampled !== undefined) return unsampled;
   if (mode !== "nearest") return reason("attribute", "mode", mode, "nearest");
+  const axes = axisScales(use);
+  if (axes === undefined || axes.some(({ output, scale }) => typeof output === "string" || scale === undefined))
+    return reason("not-constant", "scales and sizes", "computed at run time", "constants");
   const rounding = `${word(use, "coordinate_transformation_mode")} ${word(use, "nearest_mode")}`;
   const fractional = axisScales(use)?.some(({ scale }) => !Number.isInteger(scale)) ?? true;
   if (fractional && delicate.includes(rounding)) return reason("attribute", "nearest_mode", rounding, "asymmetric floor, or whole scales");

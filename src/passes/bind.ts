@@ -66,10 +66,12 @@ class Symbols {
 /** Takes an explicit shape of one input: checks it against the declared one and binds the names in that. */
 function takeShape(name: string, declared: TensorType | undefined, shape: readonly number[], source: string, symbols: Symbols): void {
   const given = formatShape(shape);
-  for (const extent of shape) {
-    if (!Number.isSafeInteger(extent) || extent < 1) throw userError("NCC0353", { name, extent, given });
-  }
   const dims = declared?.shape;
+  shape.forEach((extent, axis) => {
+    // Nothing to be given for an input that the model itself declares as empty.
+    const least = dims?.[axis] === 0 ? 0 : 1;
+    if (!Number.isSafeInteger(extent) || extent < least) throw userError("NCC0353", { name, extent, given });
+  });
   if (dims === undefined) return;
   if (dims.length !== shape.length) {
     throw userError("NCC0352", { name, given, rank: shape.length, declared: formatShape(dims), declaredRank: dims.length });

@@ -16,6 +16,8 @@ const SMALL_BYTES = 1 << 16;
 const GROWTH = 4;
 /** Constants up to this size travel inside the model that ONNX Runtime gets, larger ones beside it, without a copy. */
 const INLINE_BYTES = 1 << 12;
+/** A larger value folds too where a NeuronCore could not compute it, up to this size. */
+const HOST_ONLY_BYTES = 1 << 26;
 /** No value folds beyond this size. */
 const MAX_BYTES = 2 ** 31;
 /** Waves beyond any real model: a guard. */
@@ -100,8 +102,7 @@ function findWave(graph: Graph, options: NormaliseOptions, refused: ReadonlySet<
   const made = new Set<string>();
   const nodes = [...candidates].filter((node) => {
     const inWave = foldShape(graph, node) !== undefined || readsOf(node).every((value) => graph.constants.has(value) || made.has(value));
-    const limit = makers.has(node) ? MAX_BYTES : Math.max(SMALL_BYTES, GROWTH * bytesOf(graph, readsOf(node)));
-    const folds = inWave && bytesOf(graph, writesOf(node)) <= limit;
+    const folds = inWave && bytesOf(graph, writesOf(node)) <= sizeLimit(graph, node, makers, options);
     if (folds) for (const output of writesOf(node)) made.add(output);
     return folds;
   });
@@ -109,6 +110,15 @@ function findWave(graph: Graph, options: NormaliseOptions, refused: ReadonlySet<
   const used = new Set(graph.outputs);
   for (const node of graph.nodes) if (!inWave.has(node)) for (const value of readsOf(node)) used.add(value);
   return { nodes, needed: nodes.flatMap(writesOf).filter((output) => used.has(output)) };
+}
+
+/** Up to how many bytes of results a constant node folds. */
+function sizeLimit(graph: Graph, node: Node, makers: ReadonlySet<Node>, options: NormaliseOptions): number {
+  if (makers.has(node)) return MAX_BYTES;
+  const usual = Math.max(SMALL_BYTES, GROWTH * bytesOf(graph, readsOf(node)));
+  const size = bytesOf(graph, writesOf(node));
+  const isHostOnly = size > usual && size <= HOST_ONLY_BYTES && !options.operators.runsOnNeuron(graph, node);
+  return isHostOnly ? HOST_ONLY_BYTES : usual;
 }
 
 /** Bytes of the values of known size among some. */
@@ -194,7 +204,7 @@ function withConstants(graph: Graph, values: ReadonlyMap<string, Tensor>): Graph
 /**
  * The fold pass: constant subgraphs become constants and `If` nodes with a constant condition their branch, with types inferred
  * anew. Random operators, kept ones and what ONNX Runtime refuses stay; so does a value much larger than its inputs that is
- * no contraction's weight.
+ * no contraction's weight and that a NeuronCore can compute.
  */
 export async function fold(graph: Graph, options: NormaliseOptions): Promise<Graph> {
   const refused = new Set<string>();

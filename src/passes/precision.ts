@@ -132,7 +132,16 @@ class PrecisionPass {
     const record = this.recordOf(node.op, node.domain);
     if (record === undefined || index >= record.maxInputs) return "converted";
     if (record.parameters?.includes(index)) return "parameter";
+    if (this.isDepthwise(node)) return "converted";
     return record.lowering ? loweringTraits[record.lowering.kind].reading(index) : "converted";
+  }
+
+  /** A convolution in which no channel meets another has no matmult: the vector engine computes it, in FP32. */
+  private isDepthwise(node: Node): boolean {
+    if (node.op !== "Conv" || node.domain !== "") return false;
+    const channels = this.graph.types.get(node.inputs[0])?.shape?.[1];
+    const outputs = this.graph.types.get(node.inputs[1])?.shape?.[0];
+    return channels === outputs && channels === intAttribute(node.attributes, "group", 1);
   }
 
   /**

@@ -20,19 +20,26 @@ export function isNumericData(data: TensorData): data is NumericData {
   return !(Array.isArray(data) || data instanceof BigInt64Array || data instanceof BigUint64Array);
 }
 
-/** Reads element `index` of `data` as the bits of its slot. */
-export function slotReader(dtype: DeviceType, data: NumericData): (index: number) => number {
-  if (dtype === "float16") {
-    const table = halfTable();
-    return (index) => table[data[index]];
+/** Copies `count` elements, from index `source` on with that step, into slots from index `target` on with that step. */
+export type SlotCopier = (source: number, sourceStep: number, slots: Int32Array, target: number, targetStep: number, count: number) => void;
+
+/** A loop of its own for each way to make a slot's bits: elements by the million go through it. */
+export function slotCopier(dtype: DeviceType, data: NumericData): SlotCopier {
+  if (dtype === "bfloat16") {
+    return (source, sourceStep, slots, target, targetStep, count) => {
+      for (let step = 0; step < count; step++) slots[target + step * targetStep] = data[source + step * sourceStep] << 16;
+    };
   }
-  if (dtype === "bfloat16") return (index) => data[index] << 16;
-  if (dtype === "float32") {
-    const bits = new Int32Array(data.buffer, data.byteOffset, data.length);
-    return (index) => bits[index];
+  if (dtype === "float16" || dtype === "bool") {
+    const table = dtype === "bool" ? Int32Array.from({ length: 256 }, (_, byte) => (byte ? 1 : 0)) : halfTable();
+    return (source, sourceStep, slots, target, targetStep, count) => {
+      for (let step = 0; step < count; step++) slots[target + step * targetStep] = table[data[source + step * sourceStep]];
+    };
   }
-  if (dtype === "bool") return (index) => (data[index] ? 1 : 0);
-  return (index) => data[index];
+  const bits = dtype === "float32" ? new Int32Array(data.buffer, data.byteOffset, data.length) : data;
+  return (source, sourceStep, slots, target, targetStep, count) => {
+    for (let step = 0; step < count; step++) slots[target + step * targetStep] = bits[source + step * sourceStep];
+  };
 }
 
 /** The elements of raw little-endian bytes. */
@@ -65,8 +72,7 @@ export function storeElements(memory: Memory, address: number, dtype: DeviceType
     memory.floats.set(data, address / 4);
     return;
   }
-  const read = slotReader(dtype, data);
-  for (let index = 0; index < data.length; index++) memory.ints[address / 4 + index] = read(index);
+  slotCopier(dtype, data)(0, 1, memory.ints, address / 4, 1, data.length);
 }
 
 /** The `count` elements from `address` on, in the buffer's own dtype. */

@@ -3,7 +3,7 @@
  * are packed into panels when the program is loaded, once for all tiles that use them, and a DMA that feeds nothing else need not run.
  */
 import type { Access, DramBuffer, Instruction } from "../program/program.js";
-import { slotReader, viewBytes } from "./boundary.js";
+import { type SlotCopier, slotCopier, viewBytes } from "./boundary.js";
 import { elementsOf, type Layout, offsetsOf, type Place, partitionsOf, rowsOf } from "./memory.js";
 import { panelLanes } from "./wasm/kernels/matmul.js";
 
@@ -21,25 +21,47 @@ export interface Panels {
 interface ConstantElements {
   /** Index of its first element among all constants' elements. */
   readonly first: number;
-  readonly read: (index: number) => number;
+  readonly copy: SlotCopier;
 }
 
-const none = -1;
+/** Partitions [start, end) of one row: `start` holds the constants' element `first`, each next one the element `step` further. */
+interface Segment {
+  readonly start: number;
+  readonly end: number;
+  readonly first: number;
+  readonly step: number;
+  readonly fill: Fill;
+}
+
+/** The part of `segment` in partitions [start, end). */
+function part(segment: Segment, start: number, end: number): Segment {
+  if (start === segment.start && end === segment.end) return segment;
+  return { ...segment, start, end, first: segment.first + (start - segment.start) * segment.step };
+}
+
+/** Segments for `elements` in partitions from `start` on. */
+function segmentsOf(elements: readonly number[], start: number, fill: Fill): Segment[] {
+  const segments: Segment[] = [];
+  for (let index = 0; index < elements.length; ) {
+    const step = index + 1 < elements.length ? elements[index + 1] - elements[index] : 0;
+    let end = index + 1;
+    while (end < elements.length && elements[end] - elements[end - 1] === step) end++;
+    segments.push({ start: start + index, end: start + end, first: elements[index], step, fill });
+    index = end;
+  }
+  return segments;
+}
 
 export class ConstantTracker {
   private readonly lanes = partitionsOf.sbuf;
-  /** For each SBUF slot: the index of the constant element that it holds, and the fill that put it there. Empty before the first fill. */
-  private element = new Int32Array(0);
-  private fillOf = new Int32Array(0);
-  /** Constant elements in each row. */
-  private readonly held = new Int32Array(rowsOf.sbuf);
+  /** For each SBUF row: where it holds constants. */
+  private readonly held: (readonly Segment[] | undefined)[] = new Array(rowsOf.sbuf).fill(undefined);
   /** When each row was last written. */
   private readonly written = new Int32Array(rowsOf.sbuf);
   private clock = 0;
-  private readonly fills: Fill[] = [];
   private readonly fillOfInstruction = new Map<Instruction, Fill>();
   private readonly constants = new Map<string, ConstantElements>();
-  private readonly readers: ConstantElements[] = [];
+  private readonly ordered: ConstantElements[] = [];
   private total = 0;
   private readonly recent = new Map<string, { clock: number; panels: Panels | undefined }>();
   private readonly packed = new Map<string, Panels>();
@@ -49,6 +71,10 @@ export class ConstantTracker {
     private readonly layout: Layout,
     private readonly bytes: ReadonlyMap<string, Uint8Array>,
   ) {}
+
+  private tracks(access: Access): boolean {
+    return this.fillOfInstruction.size > 0 && this.layout.buffer(access.buffer).space === "sbuf";
+  }
 
   /** Rows of an SBUF access's positions. */
   private rows(place: Place): Int32Array {
@@ -65,32 +91,35 @@ export class ConstantTracker {
 
   /** A run-time read: what fills it must run. */
   read(access: Access): void {
-    if (this.fills.length === 0 || this.layout.buffer(access.buffer).space !== "sbuf") return;
+    if (!this.tracks(access)) return;
     const place = this.layout.place(access);
+    const [start, end] = [place.partitionStart, place.partitionStart + place.lanes];
     for (const row of this.rows(place)) {
-      if (this.held[row] === 0) continue;
-      const start = row * this.lanes + place.partitionStart;
-      for (let slot = start; slot < start + place.lanes; slot++) {
-        if (this.element[slot] !== none) this.fills[this.fillOf[slot]].needed = true;
-      }
+      const segments = this.held[row];
+      if (!segments) continue;
+      for (const segment of segments) if (segment.start < end && segment.end > start) segment.fill.needed = true;
     }
   }
 
   /** A write of values that are no constants. */
   write(access: Access): void {
-    if (this.fills.length === 0 || this.layout.buffer(access.buffer).space !== "sbuf") return;
+    if (!this.tracks(access)) return;
     this.clock++;
     const place = this.layout.place(access);
     for (const row of this.rows(place)) {
       this.written[row] = this.clock;
-      if (this.held[row] === 0) continue;
-      const start = row * this.lanes + place.partitionStart;
-      for (let slot = start; slot < start + place.lanes; slot++) {
-        if (this.element[slot] === none) continue;
-        this.element[slot] = none;
-        this.held[row]--;
-      }
+      if (this.held[row]) this.held[row] = this.without(row, place.partitionStart, place.partitionStart + place.lanes);
     }
+  }
+
+  /** What the row holds outside of partitions [start, end). */
+  private without(row: number, start: number, end: number): readonly Segment[] | undefined {
+    const left: Segment[] = [];
+    for (const segment of this.held[row] ?? []) {
+      if (segment.start < start) left.push(part(segment, segment.start, Math.min(segment.end, start)));
+      if (segment.end > end) left.push(part(segment, Math.max(segment.start, end), segment.end));
+    }
+    return left.length > 0 ? left : undefined;
   }
 
   private constant(buffer: DramBuffer): ConstantElements {
@@ -98,40 +127,39 @@ export class ConstantTracker {
     if (!known) {
       const bytes = this.bytes.get(buffer.name);
       if (!bytes) throw new Error(`constant ${buffer.name} has no values`);
-      known = { first: this.total, read: slotReader(buffer.dtype, viewBytes(buffer.dtype, bytes)) };
+      known = { first: this.total, copy: slotCopier(buffer.dtype, viewBytes(buffer.dtype, bytes)) };
       this.total += elementsOf(buffer);
-      if (this.total > 0x7fffffff) throw new Error("a program's constants are limited to 2^31 elements");
       this.constants.set(buffer.name, known);
-      this.readers.push(known);
+      this.ordered.push(known);
     }
     return known;
   }
 
   /** A DMA from a constant to SBUF. */
   fill(instruction: Instruction, from: DramBuffer, source: Access, target: Access): void {
-    if (this.fills.length === 0) {
-      this.element = new Int32Array(rowsOf.sbuf * this.lanes).fill(none);
-      this.fillOf = new Int32Array(rowsOf.sbuf * this.lanes);
-    }
-    this.write(target);
     const fill: Fill = { needed: false };
-    const id = this.fills.push(fill) - 1;
     this.fillOfInstruction.set(instruction, fill);
+    this.write(target);
     const first = this.constant(from).first + source.offset;
     const offsets = offsetsOf(source.sizes.map((size, axis) => ({ size, stride: source.strides[axis] })));
     const place = this.layout.place(target);
     const rows = this.rows(place);
-    const aligned = offsets.length === rows.length;
+    const [start, end] = [place.partitionStart, place.partitionStart + place.lanes];
     for (let position = 0; position < rows.length; position++) {
-      const start = rows[position] * this.lanes + place.partitionStart;
-      for (let lane = 0; lane < place.lanes; lane++) {
-        const order = lane * rows.length + position;
-        const partition = aligned ? lane : Math.floor(order / offsets.length);
-        const offset = offsets[aligned ? position : order % offsets.length];
-        this.element[start + lane] = first + partition * source.partitionStride + offset;
-        this.fillOf[start + lane] = id;
+      const row = rows[position];
+      let segments: Segment[];
+      if (offsets.length === rows.length) {
+        segments = [{ start, end, first: first + offsets[position], step: source.partitionStride, fill }];
+      } else {
+        // Both sides count elements by partition, then free index, but their partitions have different numbers of them.
+        const elements = Array.from({ length: place.lanes }, (_, lane) => {
+          const order = lane * rows.length + position;
+          return first + Math.floor(order / offsets.length) * source.partitionStride + offsets[order % offsets.length];
+        });
+        segments = segmentsOf(elements, start, fill);
       }
-      this.held[rows[position]] += place.lanes;
+      const others = this.held[row];
+      this.held[row] = others ? [...others, ...segments] : segments;
     }
   }
 
@@ -142,7 +170,7 @@ export class ConstantTracker {
 
   /** The stationary operand's panels, if it is wholly constant. */
   panels(access: Access): Panels | undefined {
-    if (this.fills.length === 0 || this.layout.buffer(access.buffer).space !== "sbuf") return undefined;
+    if (!this.tracks(access)) return undefined;
     const place = this.layout.place(access);
     const rows = this.rows(place);
     const key = `${place.base} ${place.lanes} ${place.dims.map((dim) => `${dim.size}x${dim.stride}`).join()}`;
@@ -154,52 +182,57 @@ export class ConstantTracker {
   }
 
   private pack(place: Place, rows: Int32Array): Panels | undefined {
-    const first = this.element[rows[0] * this.lanes + place.partitionStart];
-    if (first === none) return undefined;
-    const at = (row: number, lane: number) => this.element[row * this.lanes + place.partitionStart + lane];
-    const laneStep = place.lanes > 1 ? at(rows[0], 1) - first : 0;
-    const rowStep = rows.length > 1 ? at(rows[1], 0) - first : 0;
-    let regular = true;
-    for (let m = 0; m < rows.length; m++) {
-      const start = rows[m] * this.lanes + place.partitionStart;
-      const expected = first + m * rowStep;
-      for (let k = 0; k < place.lanes; k++) {
-        const element = this.element[start + k];
-        if (element === none) return undefined;
-        if (element !== expected + k * laneStep) regular = false;
+    const [start, end] = [place.partitionStart, place.partitionStart + place.lanes];
+    const parts: Segment[][] = [];
+    for (const row of rows) {
+      const inside: Segment[] = [];
+      let covered = 0;
+      for (const segment of this.held[row] ?? []) {
+        const [low, high] = [Math.max(segment.start, start), Math.min(segment.end, end)];
+        if (low >= high) continue;
+        inside.push(part(segment, low, high));
+        covered += high - low;
       }
+      if (covered < place.lanes) return undefined;
+      parts.push(inside);
     }
-    const key = `${first} ${laneStep} ${rowStep} ${place.lanes} ${rows.length}`;
-    const known = regular ? this.packed.get(key) : undefined;
+    const key = this.regularKey(parts, place.lanes);
+    const known = key === undefined ? undefined : this.packed.get(key);
     if (known) return known;
     const panelBytes = place.lanes * panelLanes * 4;
-    const address = this.layout.memory.allocate(Math.ceil(rows.length / panelLanes) * panelBytes);
-    const ints = this.layout.memory.ints;
-    const corners = [0, rows.length - 1].flatMap((m) => [at(rows[m], 0), at(rows[m], place.lanes - 1)]);
-    let reader = this.readerOf(first);
-    const oneConstant = regular && corners.every((element) => this.readerOf(element) === reader);
-    for (let m = 0; m < rows.length; m++) {
-      const start = rows[m] * this.lanes + place.partitionStart;
-      let word = (address + Math.floor(m / panelLanes) * panelBytes) / 4 + (m % panelLanes);
-      for (let k = 0; k < place.lanes; k++, word += panelLanes) {
-        const element = this.element[start + k];
-        if (!oneConstant) reader = this.readerOf(element);
-        ints[word] = reader.read(element - reader.first);
-      }
+    const panels = { address: this.layout.memory.allocate(Math.ceil(rows.length / panelLanes) * panelBytes), panelBytes };
+    for (const [m, segments] of parts.entries()) {
+      const word = (panels.address + Math.floor(m / panelLanes) * panelBytes) / 4 + (m % panelLanes);
+      for (const segment of segments) this.copySegment(segment, word + (segment.start - start) * panelLanes);
     }
-    const panels = { address, panelBytes };
-    if (regular) this.packed.set(key, panels);
+    if (key !== undefined) this.packed.set(key, panels);
     return panels;
   }
 
+  /** Tells operands at even distances in both directions apart; undefined for others. */
+  private regularKey(parts: readonly Segment[][], lanes: number): string | undefined {
+    const [{ first, step }] = parts[0];
+    const rowStep = parts.length > 1 ? parts[1][0].first - first : 0;
+    const regular = parts.every(
+      (segments, m) => segments.length === 1 && segments[0].first === first + m * rowStep && (lanes === 1 || segments[0].step === step),
+    );
+    return regular ? `${first} ${lanes === 1 ? 0 : step} ${rowStep} ${lanes} ${parts.length}` : undefined;
+  }
+
+  /** Elements of one segment belong to one constant: a DMA fills from one. */
+  private copySegment({ start, end, first, step }: Segment, word: number): void {
+    const constant = this.constantOf(first);
+    constant.copy(first - constant.first, step, this.layout.memory.ints, word, panelLanes, end - start);
+  }
+
   /** The constant that an element index belongs to. */
-  private readerOf(element: number): ConstantElements {
-    let [low, high] = [0, this.readers.length - 1];
+  private constantOf(element: number): ConstantElements {
+    let [low, high] = [0, this.ordered.length - 1];
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if (this.readers[middle].first <= element) low = middle;
+      if (this.ordered[middle].first <= element) low = middle;
       else high = middle - 1;
     }
-    return this.readers[low];
+    return this.ordered[low];
   }
 }

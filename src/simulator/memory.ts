@@ -10,6 +10,8 @@ import { webAssembly } from "./wasm/host.js";
 
 const slotBytes = 4;
 const pageBytes = 65536;
+/** Memory grows by at least so much; the system backs what is touched. */
+const growthPages = 256;
 export const maximumPages = 65536;
 
 /** Linear memory, shared by all threads, that grows as it is handed out. */
@@ -33,7 +35,8 @@ export class Memory {
     const missing = Math.ceil((this.top + 4096) / pageBytes) - this.shared.buffer.byteLength / pageBytes;
     if (missing > 0) {
       if (this.top + 4096 > maximumPages * pageBytes) throw new Error("the program's memory image exceeds 4 GiB");
-      this.shared.grow(missing);
+      const room = maximumPages - this.shared.buffer.byteLength / pageBytes;
+      this.shared.grow(Math.min(room, Math.max(missing, growthPages)));
       this.ints = new Int32Array(this.shared.buffer);
       this.floats = new Float32Array(this.shared.buffer);
     }

@@ -76,12 +76,12 @@ describe("matmul", () => {
     for (const constant of [true, false]) expectBits(...product(k, m, n, taps, constant), [1, 2, 3]);
   });
 
-  it("packs again when the weights' place is filled anew, and where a write takes part of a tile away", () => {
+  it("packs again when the weights' place is filled anew, by partitions of another length too, and where a write takes part away", () => {
     const random = randomNumbers(5);
     const buffers: Buffer[] = [
       dram("x", "input", "float32", [8, 4]),
       dram("w", "constant", "float32", [2, 8, 8]),
-      dram("y", "output", "float32", [3, 8, 4]),
+      dram("y", "output", "float32", [4, 8, 4]),
       chip("xs", "sbuf", "float32", 4, 0),
       chip("ws", "sbuf", "float32", 8, 64),
       chip("ys", "sbuf", "float32", 4, 256),
@@ -100,6 +100,7 @@ describe("matmul", () => {
     const operations: Operation[] = [
       { kind: "dma", out: rows("xs", 0, 8, [4]), in: planes("x", 8, 4) },
       ...[fill(0), ...use(0), fill(1), ...use(1)],
+      ...[{ kind: "dma", out: rows("ws", 0, 8, [8]), in: { ...planes("w", 2, 32), partitionStride: 40 } } as const, ...use(3)],
       ...[{ kind: "memset", out: rows("ws", 0, 3, [2], 1), value: 0.25 } as const, ...use(2)],
     ];
     const constants = new Map([["w", bytesOf(randomData(random, "float32", 128))]]);

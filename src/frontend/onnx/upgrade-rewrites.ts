@@ -36,6 +36,20 @@ export const legacyBroadcast: Upgrade = (node, context) => {
   return [...nodes, { ...upgraded, inputs: [node.inputs[0], aligned] }];
 };
 
+/** Before opset 7 a slope of more than one element is one for each channel. */
+export const channelSlope: Upgrade = (node, context) => {
+  const rank = context.typeOf(node.inputs[0])?.shape?.length ?? 0;
+  const slope = context.typeOf(node.inputs[1])?.shape;
+  if (slope?.length !== 1 || slope[0] === 1 || rank < 3) return [node];
+  const { nodes, add, ints } = builder(node, context);
+  const axes = ints(
+    "axes",
+    Array.from({ length: rank - 2 }, (_, index) => index + 1),
+  );
+  const inputs = [node.inputs[0], add("Unsqueeze", [node.inputs[1], axes])];
+  return [...nodes, { ...node, inputs }];
+};
+
 /** `spatial = 0` normalises each activation by itself: its statistics have the shape of one sample, so they broadcast. */
 export const batchNormalization9: Upgrade = (node, context) => {
   const attributes = withoutAttributes(node.attributes, "spatial");

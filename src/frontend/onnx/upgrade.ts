@@ -5,6 +5,7 @@ import { elementTypeCodes } from "./tensor.js";
 import {
   batchNormalization9,
   batchNormalization14,
+  channelSlope,
   groupNormalization21,
   legacyBroadcast,
   resize11,
@@ -89,7 +90,7 @@ const dropUnusedInputs: Upgrade = (node, context) => {
 };
 
 const reductions = ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare"].map((kind) => `Reduce${kind}`);
-const binary = ["Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Greater", "Less", "PRelu"];
+const binary = ["Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Greater", "Less"];
 const recurrent = ["RNN", "GRU", "LSTM"];
 
 /** Opset 11's tf_half_pixel_for_nn is half_pixel + 0.5: each rounding's equal on half_pixel. */
@@ -140,6 +141,7 @@ export const upgradeRules: readonly UpgradeRule[] = [
   { version: 6, ops: ["Cast"], upgrade: castType },
   { version: 6, ops: ["Tile"], upgrade: (node, context) => context.refuse(node, "Tile with its repeats along one axis") },
   { version: 7, ops: [...binary, "Gemm"], upgrade: legacyBroadcast },
+  { version: 7, ops: ["PRelu"], upgrade: channelSlope },
   { version: 7, ops: ["Dropout"], upgrade: drop("is_test") },
   { version: 7, ops: ["BatchNormalization"], upgrade: drop("is_test") },
   { version: 7, ops: recurrent, upgrade: drop("output_sequence") },

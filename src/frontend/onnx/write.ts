@@ -32,6 +32,13 @@ export function writeOnnx(graph: Graph, options: WriteOptions = {}): Uint8Array 
   return onnx.ModelProto.encode({ irVersion: IR_VERSION, producerName: "neuronc", opsetImport, graph: proto }).finish();
 }
 
+/** A model's bytes with another opset declared. */
+export function withOpset(model: Uint8Array, opset: number): Uint8Array {
+  const proto = onnx.ModelProto.decode(model);
+  for (const entry of proto.opsetImport) if (!entry.domain) entry.version = opset;
+  return onnx.ModelProto.encode(proto).finish();
+}
+
 /**
  * A body's outputs have to be made by its nodes, so one that is a constant, or that a subgraph takes from its inputs or from outside,
  * goes through an Identity. A constant that is an output gets another name for its value.

@@ -1,0 +1,60 @@
+/** Whether an output is near enough to what it has to be: the exactness classes of DESIGN section 2. */
+import { elementCount, isFloat, numberAt, type Tensor } from "../../src/graph/tensor.js";
+import { compareTensors } from "../../src/index.js";
+import type { Exactness } from "../../src/operators/record.js";
+
+/** Tolerance of the `fp32` class. */
+const RELATIVE = 1e-3;
+const ABSOLUTE = 1e-5;
+/** Largest loss of cosine of a whole network in 16 bits. */
+const NETWORK_LOSS = 5e-4;
+/** What a network may lose of what the reference framework loses in bfloat16. */
+const FRAMEWORK_FACTOR = 1.25;
+/** Unit roundoffs, as DESIGN states them. */
+const roundoff: Readonly<Partial<Record<string, number>>> = { bfloat16: 2 ** -8, float16: 2 ** -11 };
+
+/** How exact an output has to be. */
+export type Tolerance =
+  /** With `sums`, the absolute tolerance is of the output's greatest element. */
+  | { readonly kind: Extract<Exactness, "exact" | "fp32">; readonly sums?: boolean }
+  /** `magnitude` holds sum |a||b| for each element of the output, `unit` is the unit roundoff of the 16-bit type. */
+  | { readonly kind: "rounded"; readonly magnitude: Tensor; readonly unit: number }
+  /** A whole network in 16 bits. */
+  | { readonly kind: "network"; readonly bfloat16Cosine?: number };
+
+/** Why `value` is not within `tolerance` of `expected`; undefined if it is. Element types and shapes have to be the same. */
+export function findFault(name: string, value: Tensor, expected: Tensor, tolerance: Tolerance): string | undefined {
+  const typeOf = ({ dtype, shape }: Tensor) => `${dtype}[${shape.join(",")}]`;
+  if (typeOf(value) !== typeOf(expected)) return `${name} is ${typeOf(value)}, not ${typeOf(expected)}`;
+  if (Array.isArray(value.data) || Array.isArray(expected.data) || !hasNumbers(expected)) {
+    return sameElements(value, expected) ? undefined : `${name} has other elements`;
+  }
+  if (tolerance.kind === "network") {
+    const { cosine } = compareTensors(name, value, expected);
+    const loss = Math.max(NETWORK_LOSS, FRAMEWORK_FACTOR * (1 - (tolerance.bfloat16Cosine ?? 1)));
+    return 1 - cosine <= loss ? undefined : `${name} has a cosine of ${cosine.toFixed(6)}, 1 - ${loss.toExponential(1)} is asked for`;
+  }
+  const exact = tolerance.kind === "exact" || !isFloat(expected.dtype);
+  const sums = tolerance.kind === "fp32" && tolerance.sums === true;
+  const absolute = ABSOLUTE * (sums ? Math.max(1, compareTensors(name, value, expected).peak) : 1);
+  const stored = 2 * (roundoff[expected.dtype] ?? 0);
+  for (let index = 0; index < elementCount(expected.shape); index++) {
+    const [seen, wanted] = [numberAt(value, index), numberAt(expected, index)];
+    if (seen === wanted || (Number.isNaN(seen) && Number.isNaN(wanted))) continue;
+    const products = tolerance.kind === "rounded" ? 2 * tolerance.unit * Math.abs(numberAt(tolerance.magnitude, index)) : 0;
+    const bound = exact ? 0 : Math.max(RELATIVE, stored) * Math.abs(wanted) + absolute + products;
+    if (!(Math.abs(seen - wanted) <= bound)) {
+      return `${name}[${index}] is ${seen}, not ${wanted} (class ${exact ? "exact" : tolerance.kind})`;
+    }
+  }
+  return undefined;
+}
+
+function hasNumbers({ dtype }: Tensor): boolean {
+  return !/^(complex|float8|float4)/.test(dtype);
+}
+
+function sameElements({ data: left }: Tensor, { data: right }: Tensor): boolean {
+  for (let index = 0; index < right.length; index++) if (left[index] !== right[index]) return false;
+  return left.length === right.length;
+}

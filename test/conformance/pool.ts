@@ -1,0 +1,57 @@
+/** Test folders shared out among child processes, so that a crash or an endless loop costs one test. */
+import { type ChildProcess, fork } from "node:child_process";
+import { basename } from "node:path";
+import type { TestRow } from "./check.js";
+
+export interface PoolOptions {
+  readonly processes: number;
+  /** Longest time of one test. */
+  readonly limitSeconds: number;
+  /** The compiled `worker.js`. */
+  readonly worker: URL;
+  done?(row: TestRow): void;
+}
+
+/** The rows of `folders`, in their order. */
+export async function runPool(folders: readonly string[], options: PoolOptions): Promise<TestRow[]> {
+  const rows = new Array<TestRow>(folders.length);
+  let next = 0;
+  const work = async (): Promise<void> => {
+    let child: ChildProcess | undefined;
+    while (next < folders.length) {
+      const index = next++;
+      child ??= fork(options.worker, { stdio: ["ignore", "ignore", "ignore", "ipc"] });
+      const row = await ask(child, folders[index], options.limitSeconds);
+      if (typeof row === "string") child = undefined;
+      rows[index] = typeof row === "string" ? crashed(folders[index], row, options.limitSeconds) : row;
+      options.done?.(rows[index]);
+    }
+    child?.kill();
+  };
+  await Promise.all(Array.from({ length: Math.min(options.processes, folders.length) }, work));
+  return rows;
+}
+
+function crashed(folder: string, reason: string, seconds: number): TestRow {
+  return { name: basename(folder), status: "failed", device: "cpu", reason, seconds, operators: [] };
+}
+
+/** One test in a child: its row, or how the child ended. */
+function ask(child: ChildProcess, folder: string, limitSeconds: number): Promise<TestRow | string> {
+  return new Promise((resolve) => {
+    const finish = (result: TestRow | string): void => {
+      clearTimeout(timer);
+      child.off("exit", ended);
+      child.off("message", finish);
+      resolve(result);
+    };
+    const ended = (code: number | null, signal: string | null): void => finish(`its process ended with ${signal ?? code}`);
+    const timer = setTimeout(() => {
+      finish(`it took longer than ${limitSeconds} s`);
+      child.kill("SIGKILL");
+    }, 1000 * limitSeconds);
+    child.once("message", finish);
+    child.once("exit", ended);
+    child.send(folder);
+  });
+}
