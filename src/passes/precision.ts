@@ -112,6 +112,7 @@ class PrecisionPass {
   private readonly outputs: ReadonlySet<string>;
   /** The 16-bit form of a value or constant that has both. */
   private readonly halves = new Map<string, string>();
+  private readonly statisticValues: ReadonlySet<string>;
 
   constructor(
     private readonly graph: Graph,
@@ -122,6 +123,7 @@ class PrecisionPass {
     this.constants = new Map(graph.constants);
     this.names = new FreshNames(graph);
     this.outputs = new Set(graph.outputs);
+    this.statisticValues = this.statistics();
   }
 
   private isFloat32(value: string): boolean {
@@ -144,9 +146,23 @@ class PrecisionPass {
     return channels === outputs && channels === intAttribute(node.attributes, "group", 1);
   }
 
+  /** Outputs of reductions that only converting operators read: they weigh little, and what they scale inherits their error. */
+  private statistics(): Set<string> {
+    const found = new Set<string>();
+    for (const node of this.graph.nodes) {
+      if (this.recordOf(node.op, node.domain)?.lowering?.kind === "reduce") {
+        for (const output of writesOf(node)) if (this.isFloat32(output) && !this.outputs.has(output)) found.add(output);
+      }
+      node.inputs.forEach((input, index) => {
+        if (this.reading(node, index) !== "converted") found.delete(input);
+      });
+    }
+    return found;
+  }
+
   /**
    * Values that every reader wants in 16 bits, so that they exist in no other type. With 16-bit tensors these are all values
-   * inside; else those that go only to matmult operands, straight or by way of data movement.
+   * inside but statistics; else those that go only to matmult operands, straight or by way of data movement.
    */
   private halfValues(): Set<string> {
     const refused = new Set(this.graph.outputs);
@@ -154,7 +170,7 @@ class PrecisionPass {
     for (const node of this.graph.nodes.toReversed()) {
       const written = writesOf(node).filter((output) => this.isFloat32(output));
       if (this.precision.tensors !== "float32") {
-        for (const output of written) half.add(output);
+        for (const output of written) if (!this.statisticValues.has(output)) half.add(output);
         continue;
       }
       const wanted = written.length > 0 && written.every((output) => !refused.has(output));
@@ -197,7 +213,7 @@ class PrecisionPass {
     const writesHalf = halfValues.has(node.outputs[0] ?? "");
     const wantsHalf = reading === "matmult" || (reading === "moved" && writesHalf);
     if (halfValues.has(input)) return this.halves.get(input) ?? input;
-    const allHalf = this.precision.tensors !== "float32" && !constant;
+    const allHalf = this.precision.tensors !== "float32" && !constant && !this.statisticValues.has(input);
     return wantsHalf || allHalf ? this.halfOf(input) : input;
   }
 
