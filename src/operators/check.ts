@@ -51,12 +51,7 @@ function refuseUse(record: OperatorRecord, use: OperatorUse, names: readonly str
       continue;
     }
     const scalar = record.lowering?.kind === "pointwise" && use.constants[index] && elementCount(use.constants[index].shape) === 1;
-    const mixed = record.name === "Where" && index === 0;
-    const allowed: readonly DType[] = mixed
-      ? ["bool"]
-      : record.name === "CastLike" && index === 1
-        ? deviceTypes
-        : (record.types ?? deviceTypes);
+    const allowed = record.inputTypes?.[index] ?? record.types ?? deviceTypes;
     const fault = scalar && use.inputs.length > 1 && index > 0 ? undefined : refuseType(named(index), type, allowed);
     if (fault) return fault;
   }

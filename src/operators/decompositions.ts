@@ -267,6 +267,19 @@ const layerNormalization: Rule = (builder, [x, scale, bias], use) => {
   return bias ? builder.op("Add", [normal, bias]) : normal;
 };
 
+/** One side of the diagonal `k` of each matrix, zeros elsewhere: a choice by a constant mask. */
+const triangle: Rule = (builder, [x], use) => {
+  const [rows, columns] = staticShape(use, 0).slice(-2);
+  if (!rows || !columns || !recordOf("Where", "")?.types?.includes(builder.dtype)) return undefined;
+  const k = use.constants[1] ? toNumbers(use.constants[1])[0] : 0;
+  const upper = intAttribute(use.attributes, "upper", 1) !== 0;
+  const kept = range(0, rows * columns).map((place) => {
+    const diagonal = (place % columns) - Math.floor(place / columns);
+    return Number(upper ? diagonal >= k : diagonal <= k);
+  });
+  return builder.op("Where", [builder.constant(fromNumbers("bool", [rows, columns], kept)), x, builder.scalar(0)]);
+};
+
 const rules: Readonly<Record<string, Rule>> = {
   BatchNormalization: batchNormalization,
   Flatten: reshape,
@@ -285,6 +298,7 @@ const rules: Readonly<Record<string, Rule>> = {
   Resize: resize,
   Squeeze: reshape,
   Sum: chain("Add"),
+  Trilu: triangle,
   Unsqueeze: reshape,
   ...newestRules,
 };
@@ -294,7 +308,7 @@ export function hasDecomposition(op: string): boolean {
 }
 
 /** Operators that only change the shape: of any element type. */
-const anyType = new Set(["Flatten", "Squeeze", "Unsqueeze", "Max", "Min", "Sum"]);
+const anyType = new Set(["Flatten", "Squeeze", "Unsqueeze", "Max", "Min", "Sum", "Trilu"]);
 
 /**
  * The nodes that a node is decomposed into; undefined where it stays: no rule, open shapes, parameters that are no constants

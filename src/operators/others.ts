@@ -28,6 +28,8 @@ interface Form {
   readonly since: number;
   readonly inputs: readonly [number, number];
   readonly attributes?: Readonly<Record<string, AttributeSpec>>;
+  /** As in the operator's record. */
+  readonly parameters?: readonly number[];
   infer?(use: OperatorUse): TensorType[];
   /** `fp32` if absent. */
   readonly exactness?: Exactness;
@@ -408,7 +410,7 @@ const table: Readonly<Record<string, Form>> = {
     },
   },
   TopK: { since: 11, inputs: [2, 2], attributes: { axis: int(-1), largest: int(1), sorted: int(1) }, infer: topK },
-  Trilu: { since: 14, inputs: [1, 2], attributes: { upper: int(1) }, infer: as(0) },
+  Trilu: { since: 14, inputs: [1, 2], parameters: [1], attributes: { upper: int(1) }, infer: as(0) },
   Unique: { since: 11, inputs: [1, 1], attributes: { axis: int(), sorted: int(1) } },
 };
 
@@ -419,6 +421,7 @@ export const otherRecords: readonly OperatorRecord[] = Object.entries(table).map
   minInputs: form.inputs[0],
   maxInputs: form.inputs[1],
   attributes: form.attributes ?? {},
+  ...(form.parameters ? { parameters: form.parameters } : {}),
   summary: "",
   infer: form.infer ?? (() => []),
   // Not counted: the share of work on NeuronCores is measured against what the engines could run.

@@ -1,7 +1,7 @@
 /** Pointwise operators: one table of name to formula. Operand order is the operator's; shapes broadcast. */
 import { floatAttribute, intAttribute, stringAttribute } from "../graph/graph.js";
 import { type DType, isFloat } from "../graph/tensor.js";
-import type { ActivationFunction, AluOp } from "../program/program.js";
+import { type ActivationFunction, type AluOp, deviceTypes } from "../program/program.js";
 import {
   add,
   apply,
@@ -55,6 +55,8 @@ interface Entry {
   formula?(operands: readonly Term[], use: OperatorUse): Term;
   readonly attributes?: Readonly<Record<string, AttributeSpec>>;
   readonly types?: readonly DType[];
+  /** As in the operator's record. */
+  readonly inputTypes?: OperatorRecord["inputTypes"];
   readonly exactness?: Exactness;
   /** Type of the result; by default that of input 0, which all inputs then share. */
   result?(use: OperatorUse): DType;
@@ -302,6 +304,7 @@ const table: Readonly<Record<string, Entry>> = {
     inputs: [3, 3],
     summary: "condition ? a : b",
     types: equalityTypes,
+    inputTypes: { 0: ["bool"] },
     formula: ([condition, a, b]) => select(condition, a, b),
     result: (use) => dtypeOf(use, 1),
     ...exact,
@@ -320,6 +323,7 @@ const table: Readonly<Record<string, Entry>> = {
     summary: "x as the type of the other input",
     attributes: { saturate: int(1) },
     types: castTypes,
+    inputTypes: { 1: deviceTypes },
     formula: ([x], use) => castTo(x, dtypeOf(use, 1)),
     result: (use) => dtypeOf(use, 1),
     refuse: refuseCast((use) => dtypeOf(use, 1)),
@@ -390,6 +394,7 @@ function pointwiseRecord(name: string, entry: Entry): OperatorRecord {
     maxInputs: entry.inputs[1],
     attributes: entry.attributes ?? {},
     types: entry.types,
+    ...(entry.inputTypes ? { inputTypes: entry.inputTypes } : {}),
     summary: entry.summary,
     infer,
     ...(withoutLowering.has(name) ? {} : { lowering: { kind: "pointwise" as const, formula } }),

@@ -104,6 +104,8 @@ export interface OperatorRecord {
   readonly parameters?: readonly number[];
   /** Element types of data that the lowering takes (by default every type that the engines hold). */
   readonly types?: readonly DType[];
+  /** Element types of the inputs that take others than `types`, by index. */
+  readonly inputTypes?: Readonly<Record<number, readonly DType[]>>;
   /** One line for the tables: what it computes. */
   readonly summary: string;
   /** Types of the outputs (fewer: the others are unknown). Open extents stay open where they can't be known. Throws UserError for inputs that don't fit each other. */

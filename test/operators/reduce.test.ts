@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Attribute } from "../../src/graph/graph.js";
+import { int64Tensor } from "../../src/graph/tensor.js";
 import { attribute, compare, constant, integers, noCounts, Random } from "./support.js";
 
 const { float, int } = attribute;
@@ -74,6 +75,21 @@ describe("normalisations, against ONNX Runtime", () => {
       counts,
     );
     expect(counts.decomposed).toBe(3);
+  });
+
+  it("Trilu: a choice by a constant mask; 64-bit types stay", async () => {
+    const random = new Random(9);
+    const counts = noCounts();
+    for (const upper of [0, 1]) {
+      const attributes = { upper: int(upper) };
+      await compare({ op: "Trilu", inputs: [random.tensor([2, 3, 4])], attributes }, counts);
+      for (const k of [-7, -1, 2]) {
+        const diagonal = constant(int64Tensor([], [k]));
+        await compare({ op: "Trilu", inputs: [random.tensor([4, 3]), diagonal], attributes }, counts);
+      }
+    }
+    await compare({ op: "Trilu", inputs: [random.tensor([3, 3], "int64")] }, counts);
+    expect(counts).toMatchObject({ accepted: 9, decomposed: 8 });
   });
 
   it("Softmax and LogSoftmax: types", async () => {
