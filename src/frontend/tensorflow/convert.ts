@@ -40,12 +40,12 @@ export function convertTensorFlow(flat: FlatGraph): ConvertedGraph {
   }
   for (const node of flat.nodes) {
     if (inputNodes.has(node.name)) continue;
-    const inputs = node.inputs.map((input) => valueOf(values, input));
+    const inputs = node.inputs.map((input) => producedValue(values, input));
     const outputs = convertNode(node, inputs, { nodes, constants });
     for (const [output, value] of outputs.entries()) values.set(keyOf({ node: node.name, output }), value);
   }
   const outputs = flat.outputs.map((output) => {
-    const value = valueOf(values, output.value);
+    const value = producedValue(values, output.value);
     if (value === output.name) return value;
     nodes.push({ name: output.name, op: "Identity", domain: "", inputs: [value], outputs: [output.name], attributes: {}, origins: [] });
     return output.name;
@@ -81,7 +81,7 @@ function keyOf(reference: FlatReference): string {
   return `${reference.node}:${reference.output}`;
 }
 
-function valueOf(values: ReadonlyMap<string, string>, reference: FlatReference): string {
+function producedValue(values: ReadonlyMap<string, string>, reference: FlatReference): string {
   const value = values.get(keyOf(reference));
   if (value === undefined) throw userError("NCC0292", { node: reference.node, output: reference.output });
   return value;
