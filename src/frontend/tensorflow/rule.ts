@@ -109,6 +109,11 @@ export class Conversion {
     return (this.attribute(name, "list")?.value ?? []).map(Number);
   }
 
+  /** A list of strings; empty where the attribute is absent. */
+  texts(name: string): string[] {
+    return (this.attribute(name, "list")?.value ?? []).map(String);
+  }
+
   /** The error that says why this node can't be converted. */
   refusal(reason: string): Error {
     return userError("NCC0291", { node: this.source.name, op: this.source.op, reason });

@@ -64,6 +64,33 @@ const gather: Rule = (node) => {
   return [node.emit("Gather", node.inputs.slice(0, 2), { axis: int(axis) })];
 };
 
+/** Beyond every extent: a slice's bound that cuts nothing. */
+const unbounded = 2 ** 31 - 1;
+
+const slice: Rule = (node) => {
+  const begins = node.numbers(1);
+  const ends = node.numbers(2).map((size, axis) => (size < 0 ? unbounded : begins[axis] + size));
+  return [node.emit("Slice", [node.inputs[0], node.integers(begins), node.integers(ends)])];
+};
+
+/** A bit of a mask tells of one axis. A shrunk axis is the one element at its begin; the other masks don't touch it. */
+const stridedSlice: Rule = (node) => {
+  for (const mask of ["ellipsis_mask", "new_axis_mask"]) if (node.int(mask) !== 0) throw node.refusal(`${mask} is not supported`);
+  const has = (mask: string, axis: number) => ((node.int(mask) >> axis) & 1) === 1;
+  const [begins, ends, strides] = [node.numbers(1), node.numbers(2), node.numbers(3)];
+  const shrunk = begins.flatMap((_, axis) => (has("shrink_axis_mask", axis) ? [axis] : []));
+  for (const [axis, stride] of strides.entries()) {
+    if (shrunk.includes(axis)) ends[axis] = begins[axis] === -1 ? unbounded : begins[axis] + 1;
+    else {
+      if (has("begin_mask", axis)) begins[axis] = stride > 0 ? 0 : unbounded;
+      if (has("end_mask", axis)) ends[axis] = stride > 0 ? unbounded : -unbounded;
+    }
+  }
+  const bounds = [begins, ends, begins.map((_, axis) => axis), strides].map((list) => node.integers(list));
+  const sliced = node.emit("Slice", [node.inputs[0], ...bounds]);
+  return [shrunk.length === 0 ? sliced : node.emit("Squeeze", [sliced, node.integers(shrunk)])];
+};
+
 export const shapeRules: Rules = {
   ArgMax: argument("ArgMax"),
   ArgMin: argument("ArgMin"),
@@ -84,9 +111,11 @@ export const shapeRules: Rules = {
   Reshape: (node) => [node.emit("Reshape", [node.inputs[0], node.int64(1)], { allowzero: int(1) })],
   Shape: (node) => [indices(node, node.emit("Shape", [node.inputs[0]]), "out_type")],
   Size: (node) => [indices(node, node.emit("Size", [node.inputs[0]]), "out_type")],
+  Slice: slice,
   Split: split,
   SplitV: (node) => node.emitAll("Split", [node.inputs[0], node.int64(1)], { axis: int(node.numbers(2)[0]) }, node.int("num_split", 1)),
   Squeeze: squeeze,
+  StridedSlice: stridedSlice,
   Sum: reduction("ReduceSum"),
   Tile: (node) => [node.emit("Tile", [node.inputs[0], node.int64(1)])],
   Transpose: (node) => [node.emit("Transpose", [node.inputs[0]], { perm: ints(node.numbers(1)) })],

@@ -66,10 +66,9 @@ const batchNormalization: Rule = (node) => {
   return [channelsFirst(node, (image) => node.emit("BatchNormalization", [image, ...node.inputs.slice(1, 5)], { epsilon }))];
 };
 
-const biasAdd: Rule = (node) => {
-  const [image, bias] = node.inputs;
-  return [node.emit("Add", [image, isChannelsLast(node) ? bias : node.emit("Reshape", [bias, node.integers([-1, 1, 1])])])];
-};
+function addBias(node: Conversion, value: string, bias: string): string {
+  return node.emit("Add", [value, isChannelsLast(node) ? bias : node.emit("Reshape", [bias, node.integers([-1, 1, 1])])]);
+}
 
 const matrixProduct: Rule = (node) => {
   const operands = node.inputs.slice(0, 2).map((value, index) => {
@@ -84,12 +83,38 @@ const batchMatrixProduct: Rule = (node) => {
   return [node.emit("MatMul", node.inputs)];
 };
 
+/** What graph optimisers fuse into a product that takes no operand. */
+const fusedActivations: Readonly<Record<string, (node: Conversion, value: string) => string>> = {
+  Elu: (node, value) => node.emit("Elu", [value]),
+  LeakyRelu: (node, value) => node.emit("LeakyRelu", [value], { alpha: float(node.float("leakyrelu_alpha", 0.2)) }),
+  Relu: (node, value) => node.emit("Relu", [value]),
+  Relu6: (node, value) => node.emit("Clip", [value, node.scalar(0), node.scalar(6)]),
+  Sigmoid: (node, value) => node.emit("Sigmoid", [value]),
+  Tanh: (node, value) => node.emit("Tanh", [value]),
+};
+
+/** A product and then the steps of `fused_ops`; those with an operand take the inputs after the product's two, in order. */
+const fused =
+  (product: Rule): Rule =>
+  (node) => {
+    const operands = node.inputs.slice(2);
+    let [value] = product(node);
+    for (const step of node.texts("fused_ops")) {
+      const activation = fusedActivations[step];
+      if (activation !== undefined) value = activation(node, value);
+      else if (step === "BiasAdd") value = addBias(node, value, operands.shift() ?? "");
+      else if (step === "Add") value = node.emit("Add", [value, operands.shift() ?? ""]);
+      else throw node.refusal(`its fused operator ${step} is not supported`);
+    }
+    return [value];
+  };
+
 export const spatialRules: Rules = {
   AvgPool: pool("AveragePool"),
   BatchMatMul: batchMatrixProduct,
   BatchMatMulV2: batchMatrixProduct,
   BatchMatMulV3: batchMatrixProduct,
-  BiasAdd: biasAdd,
+  BiasAdd: (node) => [addBias(node, node.inputs[0], node.inputs[1])],
   Conv2D: convolution,
   DepthwiseConv2dNative: depthwise,
   FusedBatchNorm: batchNormalization,
@@ -97,4 +122,8 @@ export const spatialRules: Rules = {
   FusedBatchNormV3: batchNormalization,
   MatMul: matrixProduct,
   MaxPool: pool("MaxPool"),
+  _FusedConv2D: fused(convolution),
+  _FusedMatMul: fused(matrixProduct),
+  FusedDepthwiseConv2dNative: fused(depthwise),
+  _FusedDepthwiseConv2dNative: fused(depthwise),
 };

@@ -98,6 +98,34 @@ describe("TensorFlow operators as ONNX", () => {
     ]);
   });
 
+  it("slices with masks: whole axes, backwards, one element", async () => {
+    const nodes = [
+      constant("begin", [2], [5, -1], "int32"),
+      constant("end", [2], [5, 0], "int32"),
+      constant("strides", [2], [-1, 1], "int32"),
+      flatNode("s", "StridedSlice", ["x", "begin", "end", "strides"], {
+        begin_mask: { type: "int", value: 1 },
+        end_mask: { type: "int", value: 1 },
+        shrink_axis_mask: { type: "int", value: 2 },
+      }),
+    ];
+    expect(await run(flatGraph([3, 2], nodes, "s"), [3, 2])).toEqual({ shape: [3], values: [5, 3, 1] });
+  });
+
+  it("slices to the end by size -1", async () => {
+    const nodes = [constant("b", [2], [1, 0], "int32"), constant("n", [2], [-1, 1], "int32"), flatNode("s", "Slice", ["x", "b", "n"])];
+    expect(await run(flatGraph([3, 2], nodes, "s"), [3, 2])).toEqual({ shape: [2, 1], values: [2, 4] });
+  });
+
+  it("takes fused products apart", async () => {
+    const nodes = [
+      constant("w", [2, 2], [1, 0, 0, -1]),
+      constant("b", [2], [1, 2]),
+      flatNode("m", "_FusedMatMul", ["x", "w", "b"], { fused_ops: { type: "list", value: ["BiasAdd", "Relu"] } }),
+    ];
+    expect((await run(flatGraph([2, 2], nodes, "m"), [2, 2])).values).toEqual([1, 1, 3, 0]);
+  });
+
   it("lists what it converts in order", () => {
     expect(convertibleOperators).toContain("FusedBatchNormV3");
     expect([...convertibleOperators].sort()).toEqual(convertibleOperators);
