@@ -10,7 +10,7 @@ import {
   reads,
   type Transpose,
 } from "../program/program.js";
-import { BarrierPlanner, type Touch } from "./barriers.js";
+import { BarrierPlanner, type Extent, type Touch } from "./barriers.js";
 import { storeElements, viewBytes } from "./boundary.js";
 import { ConstantTracker, type Panels } from "./constants.js";
 import { type Pointwise, pointwiseForm, type ScalarRow } from "./formulas.js";
@@ -20,7 +20,7 @@ import { serialOrder } from "./serial.js";
 import { laneClass } from "./wasm/dtype.js";
 import { type FunctionBuilder, ModuleBuilder } from "./wasm/emitter.js";
 import { type CompiledModule, webAssembly } from "./wasm/host.js";
-import { emitMatmul, emitPack, panelLanes } from "./wasm/kernels/matmul.js";
+import { emitMatmul, emitPack, panelLanes, tileColumns } from "./wasm/kernels/matmul.js";
 import { emitMove, emitTranspose } from "./wasm/kernels/move.js";
 import { emitPointwise } from "./wasm/kernels/pointwise.js";
 import { emitReduce } from "./wasm/kernels/reduce.js";
@@ -38,6 +38,22 @@ export interface Translation {
   readonly infer: Records;
 }
 
+/**
+ * From so many columns a thread on, each thread takes columns of its own, which stay in its cache from record to record; with fewer,
+ * threads share out the lanes, so that each reads only a part of the weights.
+ */
+const columnsPerThread = 40;
+
+/** What a record touches, whichever way its threads share the work. */
+interface Operand {
+  readonly place: Place;
+  readonly write: boolean;
+  /** Where threads share out the lanes: does each stay within its own? */
+  readonly ownLanes: boolean;
+  /** Where threads share out the columns: does each stay within its own? */
+  readonly ownColumns: boolean;
+}
+
 /** Run-time panels that one chain may use. */
 const panelSlots = 32;
 
@@ -45,10 +61,9 @@ interface Chain {
   readonly out: Access;
   readonly place: Place;
   readonly accumulate: boolean;
-  readonly links: number[][];
+  readonly links: { readonly panels: Panels; readonly moving: Place }[];
   /** Records that pack the links' stationary operands before the chain runs. */
   readonly packs: { readonly words: readonly number[]; readonly touches: readonly Touch[] }[];
-  readonly touches: Touch[];
 }
 
 const laneWords = (lanes: number) => [(lanes & ~3) * 4, lanes & 3];
@@ -67,7 +82,7 @@ class Translator {
   constructor(
     private readonly loaded: LoadedProgram,
     private readonly layout: Layout,
-    threads: number,
+    private readonly threads: number,
   ) {
     this.barriers = new BarrierPlanner(threads);
     this.tracker = new ConstantTracker(layout, loaded.constants);
@@ -138,9 +153,52 @@ class Translator {
     }
   }
 
-  private record(kernel: FunctionBuilder, words: readonly number[], touches: readonly Touch[]): void {
+  /** `words`: the arguments of all threads, or where `pitch` is given of one after the other, so many words each. */
+  private record(kernel: FunctionBuilder, words: readonly number[], touches: readonly Touch[], pitch = 0): void {
     const barrier = this.barriers.next(touches) ? 1 : 0;
-    this.records.push(kernel.index, this.layout.memory.put(words), barrier);
+    this.records.push(kernel.index, this.layout.memory.put(words), barrier, pitch * 4);
+  }
+
+  private sharesColumns(count: number): boolean {
+    return this.threads > 1 && count >= columnsPerThread * this.threads;
+  }
+
+  /** A record whose threads each take a range of columns, or a share of the lanes. `words` are the arguments for columns from one up to another. */
+  private recordColumns(
+    kernel: FunctionBuilder,
+    count: number,
+    words: (from: number, to: number) => readonly number[],
+    operands: readonly Operand[],
+    byLanes = !this.sharesColumns(count),
+  ): void {
+    if (byLanes) {
+      const touches = operands.map(({ place, write, ownLanes }): Touch => ({ place, write, sharing: ownLanes ? "lanes" : "all" }));
+      return this.record(kernel, words(0, count), touches);
+    }
+    const limit = (thread: number) => tileColumns * Math.round((count * thread) / this.threads / tileColumns);
+    const ranges = Array.from({ length: this.threads }, (_, thread) => ({
+      from: limit(thread),
+      to: thread + 1 === this.threads ? count : limit(thread + 1),
+    }));
+    const touches = operands.map(
+      ({ place, write, ownColumns }): Touch => ({
+        place,
+        write,
+        sharing: ownColumns ? ranges.map(({ from, to }) => this.extent(place, from, to)) : "all",
+      }),
+    );
+    const all = ranges.map(({ from, to }) => words(from, to));
+    // Threads' arguments lie on cache lines of their own.
+    const pitch = Math.ceil(all[0].length / 16) * 16;
+    const padded = all.flatMap((own) => [...own, ...new Array<number>(pitch - own.length).fill(0)]);
+    this.record(kernel, padded, touches, pitch);
+  }
+
+  /** The bytes that columns from one up to another touch. */
+  private extent(place: Place, from: number, to: number): Extent {
+    const at = this.table(place.dims) / 4;
+    const offsets = this.layout.memory.ints.subarray(at + from, at + to);
+    return { low: place.base + offsets.reduce((a, b) => Math.min(a, b)), high: place.base + offsets.reduce((a, b) => Math.max(a, b)) + 4 };
   }
 
   private typeOf = (access: Access) => this.layout.buffer(access.buffer).dtype;
@@ -157,12 +215,10 @@ class Translator {
       accumulate: operation.accumulate,
       links: [],
       packs: [],
-      touches: [{ place, sharing: "lanes", write: true }],
     };
     const moving = this.layout.place(operation.moving);
     const panels = packed ?? this.pack(this.chain, operation);
-    this.chain.links.push([panels.address, panels.panelBytes, moving.lanes * panelLanes * 4, moving.base, this.table(moving.dims)]);
-    this.chain.touches.push({ place: moving, sharing: "all", write: false });
+    this.chain.links.push({ panels, moving });
     if (moving.buffer.space === "psum") this.flush();
   }
 
@@ -182,17 +238,21 @@ class Translator {
     if (!chain) return;
     this.chain = undefined;
     for (const { words, touches } of chain.packs) this.record(emitPack(this.module), words, touches);
-    const { place, links } = chain;
-    const words = [
-      place.lanes,
-      place.count * 4,
-      place.base,
-      this.table(place.dims),
-      chain.accumulate ? 1 : 0,
-      links.length,
-      ...links.flat(),
+    const { place, links, accumulate, packs } = chain;
+    const words = (from: number, to: number) => [
+      ...[place.lanes, (to - from) * 4, place.base, this.table(place.dims) + from * 4, accumulate ? 1 : 0, links.length],
+      ...links.flatMap(({ panels, moving }) => [
+        ...[panels.address, panels.panelBytes, moving.lanes * panelLanes * 4],
+        ...[moving.base, this.table(moving.dims) + from * 4],
+      ]),
     ];
-    this.record(emitMatmul(this.module), words, chain.touches);
+    const operands = [
+      { place, write: true, ownLanes: true, ownColumns: true },
+      ...links.map(({ moving }) => ({ place: moving, write: false, ownLanes: false, ownColumns: true })),
+    ];
+    // Each thread packs the panels of its own lanes.
+    const byLanes = packs.length > 0 || undefined;
+    this.recordColumns(emitMatmul(this.module), place.count, words, operands, byLanes);
   }
 
   private transpose(operation: Transpose): void {
@@ -260,14 +320,15 @@ class Translator {
     const rows = scalars.flatMap((scalar) => ("buffer" in scalar ? [this.layout.place(scalar)] : []));
     const wrong = sources.find((source) => source.count !== place.count || source.lanes !== place.lanes);
     if (wrong) throw new Error(`${operation.kind}: ${wrong.buffer.name} and ${out.buffer} have different counts`);
-    const words = [
-      ...[place.count * 4, ...laneWords(place.lanes), place.base, this.table(place.dims)],
-      ...sources.flatMap((source) => [source.base, this.table(source.dims)]),
+    const words = (from: number, to: number) => [
+      ...[(to - from) * 4, ...laneWords(place.lanes), place.base, this.table(place.dims) + from * 4],
+      ...sources.flatMap((source) => [source.base, this.table(source.dims) + from * 4]),
       ...scalars.map((scalar) => this.scalarRow(scalar)),
     ];
-    this.record(emitPointwise(this.module, formula), words, [
-      { place, sharing: "lanes", write: true },
-      ...[...sources, ...rows].map((source): Touch => ({ place: source, sharing: "lanes", write: false })),
+    this.recordColumns(emitPointwise(this.module, formula), place.count, words, [
+      { place, write: true, ownLanes: true, ownColumns: true },
+      ...sources.map((source) => ({ place: source, write: false, ownLanes: true, ownColumns: true })),
+      ...rows.map((row) => ({ place: row, write: false, ownLanes: true, ownColumns: false })),
     ]);
   }
 }

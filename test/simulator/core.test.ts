@@ -72,6 +72,8 @@ describe("matmul", () => {
     [100, 17, 2, 2],
     [33, 5, 3, 1],
     [128, 61, 7, 2],
+    // Enough columns for threads to share them out.
+    [40, 23, 251, 2],
   ])("K %i, M %i, N %i, %i taps: the bits of a Math.fround loop, constant weights or not, 1 to 3 threads", (k, m, n, taps) => {
     for (const constant of [true, false]) expectBits(...product(k, m, n, taps, constant), [1, 2, 3]);
   });

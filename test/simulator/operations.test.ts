@@ -296,6 +296,39 @@ describe("access patterns", () => {
     }
   });
 
+  it("reads columns that another thread has just written, on 1 to 3 threads", () => {
+    const columns = 260;
+    for (const shift of [1, 130, 259]) {
+      const reversed = { ...rows("b", 0, 20, [columns], columns - 1), strides: [-1] };
+      const rest = columns - shift;
+      check(
+        { inputs: ["float32", "float32"], out: "float32", elements: columns },
+        [
+          {
+            kind: "activation",
+            out: rows("b", 0, 20, [columns]),
+            in: rows("a", 0, 20, [columns]),
+            function: "abs",
+            scale: 2,
+            bias: 0,
+            alpha: 0,
+          },
+          { kind: "tensor_tensor", out: rows("o", 0, 20, [columns]), in0: reversed, in1: rows("a", 0, 20, [columns]), op: "add" },
+          { kind: "copy", out: rows("b", 0, 20, [rest], shift), in: rows("o", 0, 20, [rest]) },
+          {
+            kind: "tensor_tensor",
+            out: rows("o", 0, 20, [rest]),
+            in0: rows("b", 0, 20, [rest], shift),
+            in1: rows("b", 0, 20, [rest]),
+            op: "add",
+          },
+        ],
+        shift,
+        [1, 2, 3],
+      );
+    }
+  });
+
   it("reduces the last free dimensions in order", () => {
     for (const [index, type] of (["float32", "float16", "int32", "uint8"] as const).entries()) {
       for (const op of ["add", "maximum", "minimum", "multiply"] as const) {

@@ -92,7 +92,8 @@ function tile(module: ModuleBuilder, columns: number, masked: boolean): Function
   });
 }
 
-const tileColumns = 4;
+/** Columns that the kernel multiplies at once. */
+export const tileColumns = 4;
 
 /** The chained matmul kernel. */
 export function emitMatmul(module: ModuleBuilder): FunctionBuilder {

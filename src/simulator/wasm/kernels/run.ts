@@ -9,6 +9,7 @@ import {
   i32,
   loadI32,
   type ModuleBuilder,
+  multiply,
   scalar,
 } from "../emitter.js";
 import { kernelType } from "./common.js";
@@ -20,8 +21,11 @@ export const controlBytes = 256;
 /** The value of `last` that ends the workers. */
 export const stopWorking = -1;
 
-/** A record: kernel function, address of its arguments, 1 if a barrier stands before it. */
-export const recordWords = 3;
+/**
+ * A record: kernel function, address of its arguments, 1 if a barrier stands before it, bytes from one thread's arguments to the next.
+ * With 0 bytes all threads share the arguments, and the kernel shares out the lanes.
+ */
+export const recordWords = 4;
 
 /** Polls before a waiting thread sleeps: some tens of microseconds. */
 const polls = 20000;
@@ -61,9 +65,15 @@ export function emitRun(module: ModuleBuilder): void {
     const threads = f.parameter(3, "i32");
     const several = f.let(scalar("i32.gt_s", threads, i32(1)));
     const kernels = module.typeIndex(kernelType);
+    const pitch = f.local("i32");
     f.while(scalar("i32.lt_u", record, f.parameter(1, "i32")), () => {
       f.if(scalar("i32.and", several, loadI32(record, 8)), () => f.call(barrier, threads));
-      f.callIndirect(kernels, loadI32(record), loadI32(record, 4), thread, threads);
+      f.set(pitch, loadI32(record, 12));
+      f.if(
+        pitch,
+        () => f.callIndirect(kernels, loadI32(record), add(loadI32(record, 4), multiply(pitch, thread)), i32(0), i32(1)),
+        () => f.callIndirect(kernels, loadI32(record), loadI32(record, 4), thread, threads),
+      );
       f.set(record, add(record, recordWords * 4));
     });
     f.if(several, () => f.call(barrier, threads));
