@@ -91,10 +91,31 @@ const stridedSlice: Rule = (node) => {
   return [shrunk.length === 0 ? sliced : node.emit("Squeeze", [sliced, node.integers(shrunk)])];
 };
 
+/** All and Any: the least and the greatest of 0 and 1. */
+const logicalReduction =
+  (op: string): Rule =>
+  (node) => {
+    const attributes = { keepdims: int(node.bool("keep_dims") ? 1 : 0), noop_with_empty_axes: int(1) };
+    return [node.cast(node.emit(op, [node.cast(node.inputs[0], "int32"), node.int64(1, true)], attributes), "bool")];
+  };
+
+const reverse: Rule = (node) => {
+  const axes = node.numbers(1);
+  const bounds = [axes.map(() => unbounded), axes.map(() => -unbounded), axes, axes.map(() => -1)];
+  return [node.emit("Slice", [node.inputs[0], ...bounds.map((list) => node.integers(list))])];
+};
+
+const filledLike =
+  (value: number): Rule =>
+  (node) => [node.emit("Expand", [node.scalar(value), node.emit("Shape", [node.inputs[0]])])];
+
 export const shapeRules: Rules = {
+  All: logicalReduction("ReduceMin"),
+  Any: logicalReduction("ReduceMax"),
   ArgMax: argument("ArgMax"),
   ArgMin: argument("ArgMin"),
   BroadcastTo: (node) => [node.emit("Expand", [node.inputs[0], node.int64(1)])],
+  Concat: (node) => [node.emit("Concat", node.inputs.slice(1), { axis: int(node.numbers(0)[0]) })],
   ConcatV2: (node) => [node.emit("Concat", node.inputs.slice(0, -1), { axis: int(node.numbers(node.inputs.length - 1)[0]) })],
   ExpandDims: (node) => [node.emit("Unsqueeze", [node.inputs[0], node.int64(1, true)])],
   Fill: (node) => [node.emit("Expand", [node.inputs[1], node.int64(0)])],
@@ -104,11 +125,14 @@ export const shapeRules: Rules = {
   Mean: reduction("ReduceMean"),
   Min: reduction("ReduceMin"),
   MirrorPad: mirrorPad,
+  OnesLike: filledLike(1),
   Pack: pack,
   Pad: pad("constant"),
   PadV2: pad("constant"),
   Prod: reduction("ReduceProd"),
   Reshape: (node) => [node.emit("Reshape", [node.inputs[0], node.int64(1)], { allowzero: int(1) })],
+  Rank: (node) => [node.cast(node.emit("Size", [node.emit("Shape", [node.inputs[0]])]), "int32")],
+  ReverseV2: reverse,
   Shape: (node) => [indices(node, node.emit("Shape", [node.inputs[0]]), "out_type")],
   Size: (node) => [indices(node, node.emit("Size", [node.inputs[0]]), "out_type")],
   Slice: slice,
@@ -120,4 +144,5 @@ export const shapeRules: Rules = {
   Tile: (node) => [node.emit("Tile", [node.inputs[0], node.int64(1)])],
   Transpose: (node) => [node.emit("Transpose", [node.inputs[0]], { perm: ints(node.numbers(1)) })],
   Unpack: unpack,
+  ZerosLike: filledLike(0),
 };

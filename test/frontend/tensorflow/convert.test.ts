@@ -126,6 +126,22 @@ describe("TensorFlow operators as ONNX", () => {
     expect((await run(flatGraph([2, 2], nodes, "m"), [2, 2])).values).toEqual([1, 1, 3, 0]);
   });
 
+  it("reverses, fills and reduces truth values", async () => {
+    const nodes = [
+      constant("axis", [1], [1], "int32"),
+      flatNode("reversed", "ReverseV2", ["x", "axis"]),
+      flatNode("ones", "OnesLike", ["x"]),
+      flatNode("greater", "Greater", ["reversed", "ones"]),
+      flatNode("all", "All", ["greater", "axis"]),
+      flatNode("any", "Any", ["greater", "axis"]),
+      constant("along", [], [0], "int32"),
+      flatNode("both", "Concat", ["along", "all", "any"]),
+      flatNode("y", "Cast", ["both"], { DstT: { type: "dtype", value: "float32" } }),
+    ];
+    expect((await run(flatGraph([2, 3], nodes, "y"), [2, 3])).values).toEqual([0, 1, 1, 1]);
+    expect((await run(flatGraph([2, 2], nodes.slice(0, 2), "reversed"), [2, 2])).values).toEqual([1, 0, 3, 2]);
+  });
+
   it("lists what it converts in order", () => {
     expect(convertibleOperators).toContain("FusedBatchNormV3");
     expect([...convertibleOperators].sort()).toEqual(convertibleOperators);
