@@ -23,6 +23,8 @@ export type FlatAttribute =
   | { readonly type: "tensor"; readonly value: Tensor }
   /** The body that a control-flow node (`While`, `If`, `Case`) calls, its own calls inlined. */
   | { readonly type: "function"; readonly value: FlatGraph }
+  /** The bodies of a `Case`, in the order of its branches. */
+  | { readonly type: "functions"; readonly value: readonly FlatGraph[] }
   | {
       readonly type: "list";
       readonly value: readonly (string | number | boolean | FlatShape)[];
