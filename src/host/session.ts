@@ -5,7 +5,7 @@ import { withOpset } from "../frontend/onnx/write.js";
 import type { Graph } from "../graph/graph.js";
 import { type DType, fromNumbers, type Tensor, toFloat32 } from "../graph/tensor.js";
 import { hostModel } from "./prepare.js";
-import { fromOrtTensor, toOrtTensor } from "./tensors.js";
+import { crosses, fromOrtTensor, toOrtTensor } from "./tensors.js";
 
 export interface HostOptions {
   /** Threads within one operator. With 1, the default, the same input gives the same bits on one kind of processor. */
@@ -20,8 +20,8 @@ export interface HostSession {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   /**
-   * One request. `fetch` limits the outputs that are handed back. Throws UserError: NCC0852 for a missing input,
-   * NCC0853 for what ONNX Runtime reports.
+   * One request. `fetch` limits the outputs that are handed back. Throws UserError: NCC0851 for an element
+   * type that cannot cross, NCC0852 for a missing input, NCC0853 for what ONNX Runtime reports.
    */
   run(inputs: ReadonlyMap<string, Tensor>, fetch?: readonly string[]): Promise<Map<string, Tensor>>;
   dispose(): Promise<void>;
@@ -87,6 +87,10 @@ export async function createHostSession(model: Uint8Array | Graph, options: Host
   const session = await load(name, model instanceof Uint8Array ? model : hostModel(model), options);
   const typeOf = (output: string): DType | undefined =>
     model instanceof Uint8Array ? options.outputTypes?.get(output) : model.types.get(output)?.dtype;
+  // To fetch such an output would abort the process.
+  const unfit = session.outputMetadata.flatMap((output) =>
+    output.isTensor && !crosses(output.type) ? [{ name: output.name, dtype: output.type }] : [],
+  );
   return {
     inputs: session.inputNames,
     outputs: session.outputNames,
@@ -97,6 +101,7 @@ export async function createHostSession(model: Uint8Array | Graph, options: Host
         if (!tensor) throw userError("NCC0852", { name, input });
         feeds[input] = toOrtTensor(input, tensor);
       }
+      for (const { name: output, dtype } of unfit) if (fetch.includes(output)) throw userError("NCC0851", { name: output, dtype });
       try {
         const results = await session.run(feeds, [...fetch]);
         return new Map(

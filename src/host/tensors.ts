@@ -4,7 +4,7 @@ import { userError } from "../diagnostics/diagnostic.js";
 import { type DType, dtypes, type Tensor, toFloat32 } from "../graph/tensor.js";
 
 /** Element types that ONNX Runtime's JavaScript binding carries, in the same array types as ours. */
-const shared: ReadonlySet<DType> = new Set<DType>([
+const shared: ReadonlySet<string> = new Set<DType>([
   "float32",
   "float64",
   "float16",
@@ -22,6 +22,11 @@ const shared: ReadonlySet<DType> = new Set<DType>([
 
 function isSharedType(dtype: DType): dtype is DType & OrtTensor.Type {
   return shared.has(dtype);
+}
+
+/** Whether the binding carries tensors of a type, by ONNX Runtime's name of it. */
+export function crosses(type: string): boolean {
+  return shared.has(type);
 }
 
 /** bfloat16 crosses as float32. Throws UserError (NCC0851) for an element type that cannot cross, naming the value. */

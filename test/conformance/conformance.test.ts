@@ -8,7 +8,7 @@ import { floatTensor, fromNumbers, type Tensor } from "../../src/graph/tensor.js
 import { findCases } from "./cases.js";
 import { checkCase } from "./check.js";
 import { findFault } from "./judge.js";
-import { countOperators, formatTable } from "./table.js";
+import { countOperators, formatPage, formatTable } from "./table.js";
 
 const folder = mkdtempSync(join(tmpdir(), "conformance-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -81,6 +81,9 @@ describe("the conformance runner", () => {
       Det: { neuron: 0, cpu: 1, failed: 0, refused: 0 },
     });
     expect(formatTable(rows, () => "fp32")).toContain("1 of 2 tests passed");
+    const page = formatPage(rows, () => "fp32");
+    expect(page).toContain("| Add | fp32 | 1 | 0 | 1 | 0 |");
+    expect(page).toContain("| b | failed |  |");
   });
 
   it("finds test folders behind links", () => {

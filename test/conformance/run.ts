@@ -1,21 +1,31 @@
 /**
- * `npm run conformance -- DIR [--json FILE] [--processes N] [--limit SECONDS]`: every ONNX backend-style test folder below DIR, compiled and
+ * `npm run conformance -- DIR [--json FILE] [--page FILE] [--processes N] [--limit SECONDS]`: every ONNX backend-style test folder below DIR, compiled and
  * run as the compiler places it and with every supported operator on the NeuronCore. Exit 1 if a test failed or was refused.
  */
 import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { recordOf } from "../../src/operators/index.js";
+import type { Exactness } from "../../src/operators/record.js";
 import { findCases } from "./cases.js";
 import { runPool } from "./pool.js";
-import { countOperators, formatTable } from "./table.js";
+import { countOperators, formatPage, formatTable } from "./table.js";
+
+function exactnessOf(type: string): Exactness {
+  return recordOf(type, "")?.exactness ?? "fp32";
+}
 
 async function main(): Promise<void> {
   const { positionals, values } = parseArgs({
-    options: { json: { type: "string" }, processes: { type: "string" }, limit: { type: "string", default: "600" } },
+    options: {
+      json: { type: "string" },
+      page: { type: "string" },
+      processes: { type: "string" },
+      limit: { type: "string", default: "600" },
+    },
     allowPositionals: true,
   });
-  if (positionals.length === 0) throw new Error("usage: npm run conformance -- DIR... [--json FILE] [--processes N] [--limit SECONDS]");
+  if (positionals.length === 0) throw new Error("usage: npm run conformance -- DIR... [--json FILE] [--page FILE] [--processes N]");
   const folders = positionals.flatMap(findCases);
   if (folders.length === 0) throw new Error(`${positionals.join(", ")}: holds no folder with a model.onnx`);
   const processes = values.processes === undefined ? availableParallelism() : Number(values.processes);
@@ -30,7 +40,8 @@ async function main(): Promise<void> {
     },
   });
   if (process.stderr.isTTY) process.stderr.write("\r");
-  process.stdout.write(`${formatTable(rows, (type) => recordOf(type, "")?.exactness ?? "fp32")}\n`);
+  process.stdout.write(`${formatTable(rows, exactnessOf)}\n`);
+  if (values.page !== undefined) writeFileSync(values.page, formatPage(rows, exactnessOf));
   if (values.json !== undefined) {
     const tests = rows.map(({ operators: _, ...row }) => row);
     writeFileSync(values.json, `${JSON.stringify({ tests, operators: countOperators(rows) }, null, 1)}\n`);

@@ -1,4 +1,5 @@
 /** The runner's results by operator. */
+import type { Exactness } from "../../src/operators/record.js";
 import type { TestRow } from "./check.js";
 
 /** Numbers of tests that hold an operator: passed with it on the NeuronCore, passed with it on the CPU, failed, refused. */
@@ -22,14 +23,79 @@ export function countOperators(rows: readonly TestRow[]): Record<string, Operato
   return Object.fromEntries([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** The table as text, and the totals below it. `exactnessOf` gives an operator's class. */
-export function formatTable(rows: readonly TestRow[], exactnessOf: (type: string) => string): string {
-  const lines = Object.entries(countOperators(rows)).map(([type, { neuron, cpu, failed, refused }]) => [
+const head = ["operator", "class", "on Neuron", "on CPU", "failed", "refused"];
+
+function operatorLines(rows: readonly TestRow[], exactnessOf: (type: string) => Exactness): string[][] {
+  return Object.entries(countOperators(rows)).map(([type, { neuron, cpu, failed, refused }]) => [
     type,
     exactnessOf(type),
     ...[neuron, cpu, failed, refused].map(String),
   ]);
-  const head = ["operator", "class", "on Neuron", "on CPU", "failed", "refused"];
+}
+
+/** What an output of each class has to keep to: the bounds of `judge.ts` in words. */
+const tolerances: Readonly<Record<Exactness, string>> = {
+  exact: "equal values",
+  fp32: "rtol 1e-3, atol 1e-5; integers and truth values equal",
+  rounded: "one contraction: 2 x 2^-8 x sum of |a||b| beside the fp32 class; a network: 1 - cosine at most 5e-4",
+};
+
+/** Fewer tests than this with one reason on the CPU are not listed apart. */
+const FEWEST_OF_A_REASON = 5;
+
+/** The operator page, in Markdown: results by operator, tolerances by class, why tests are on the CPU, and what did not pass. */
+export function formatPage(rows: readonly TestRow[], exactnessOf: (type: string) => Exactness): string {
+  const faults = rows.filter(({ status }) => status !== "passed");
+  return [
+    "# Operators, as measured",
+    "",
+    "Made by `npm run conformance -- DIR --page OPERATORS.md`: each test model is compiled and run twice, with every operator that the support table",
+    "takes forced onto the NeuronCore and as the compiler places it. A test counts once for each operator in it, where the forced run had it.",
+    "",
+    `${formatTotals(rows)}.`,
+    "",
+    ...markdown(["class", "an output keeps to"], Object.entries(tolerances)),
+    "",
+    "The run as placed stores every tensor in BF16, so outputs that come off the NeuronCore keep to the bound of networks there.",
+    "",
+    ...markdown(head, operatorLines(rows, exactnessOf)),
+    "",
+    "## Why tests are not wholly on the NeuronCore",
+    "",
+    `Reasons of at least ${FEWEST_OF_A_REASON} passed tests; a test counts once for each of its reasons. The JSON has every test's own.`,
+    "",
+    ...markdown(["tests", "reason"], hostReasons(rows)),
+    "",
+    "## Not passed",
+    "",
+    ...markdown(
+      ["test", "status", "reason"],
+      faults.map(({ name, status, reason }) => [name, status, (reason ?? "").slice(0, 200)]),
+    ),
+    "",
+  ].join("\n");
+}
+
+/** Numbers of tests and the reasons of operators on the CPU, the most frequent first; numbers inside a reason don't tell two apart. */
+function hostReasons(rows: readonly TestRow[]): string[][] {
+  const counts = new Map<string, number>();
+  for (const { status, device, reason } of rows) {
+    if (status !== "passed" || device === "neuron" || reason === undefined) continue;
+    for (const one of new Set(reason.split(/; (?=\w+: )/).map((text) => text.replace(/\d+\.\d+/g, "N"))))
+      counts.set(one, (counts.get(one) ?? 0) + 1);
+  }
+  const frequent = [...counts].filter(([, count]) => count >= FEWEST_OF_A_REASON);
+  return frequent.sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)).map(([text, count]) => [String(count), text]);
+}
+
+function markdown(titles: readonly string[], lines: readonly (readonly string[])[]): string[] {
+  const row = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  return [row(titles), row(titles.map(() => "---")), ...lines.map(row)];
+}
+
+/** The table as text, and the totals below it. `exactnessOf` gives an operator's class. */
+export function formatTable(rows: readonly TestRow[], exactnessOf: (type: string) => Exactness): string {
+  const lines = operatorLines(rows, exactnessOf);
   const widths = head.map((title, column) => Math.max(title.length, ...lines.map((line) => line[column].length)));
   const format = (line: readonly string[]): string =>
     line.map((cell, column) => (column < 2 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join("  ");

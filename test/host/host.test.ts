@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Tensor } from "../../src/graph/tensor.js";
+import { floatTensor, type Tensor } from "../../src/graph/tensor.js";
 import { parseGraph } from "../../src/graph/text.js";
 import { createHostSession, fromOrtTensor, runGraph, toOrtTensor } from "../../src/host/index.js";
 
@@ -30,6 +30,12 @@ describe("tensors to ONNX Runtime and back", () => {
   test("what cannot cross is named", () => {
     const data = new Uint8Array(1);
     expect(() => toOrtTensor("x", { dtype: "float8e5m2", shape: [1], data })).toThrow(/NCC0851: value x: element type float8e5m2/);
+  });
+  test("an output that cannot cross is refused before it is fetched", async () => {
+    const graph = parseGraph(`graph "main" { input %x: float32[2]
+      %y: int4[2] = Cast(%x) {to = 22} @narrow
+      output %y }`);
+    await expect(runGraph(graph, new Map([["x", floatTensor([2], [1, 2])]]))).rejects.toThrow(/NCC0851: value y: element type int4/);
   });
   test("a view of a larger buffer crosses alone", () => {
     const data = new Float32Array([1, 2, 3, 4]).subarray(1, 3);
