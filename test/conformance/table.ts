@@ -81,7 +81,7 @@ function hostReasons(rows: readonly TestRow[]): string[][] {
   const counts = new Map<string, number>();
   for (const { status, device, reason } of rows) {
     if (status !== "passed" || device === "neuron" || reason === undefined) continue;
-    for (const one of new Set(reason.split(/; (?=\w+: )/).map((text) => text.replace(/\d+\.\d+/g, "N"))))
+    for (const one of new Set(reason.split(/; (?=[A-Z]\w*: )/).map((text) => text.replace(/\d+\.\d+/g, "N"))))
       counts.set(one, (counts.get(one) ?? 0) + 1);
   }
   const frequent = [...counts].filter(([, count]) => count >= FEWEST_OF_A_REASON);
