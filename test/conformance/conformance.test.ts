@@ -82,8 +82,8 @@ describe("the conformance runner", () => {
     });
     expect(formatTable(rows, () => "fp32")).toContain("1 of 2 tests passed");
     const page = formatPage(rows, () => "fp32");
-    expect(page).toContain("| Add | fp32 | 1 | 0 | 1 | 0 |");
-    expect(page).toContain("| b | failed |  |");
+    expect(page).toMatch(/\| Add +\| fp32 +\| 1 +\| 0 +\| 1 +\| 0 +\|/);
+    expect(page).toMatch(/\| b +\| failed +\|/);
   });
 
   it("finds test folders behind links", () => {

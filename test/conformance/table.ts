@@ -88,9 +88,13 @@ function hostReasons(rows: readonly TestRow[]): string[][] {
   return frequent.sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)).map(([text, count]) => [String(count), text]);
 }
 
+/** A table with its columns aligned, as the formatter wants it. */
 function markdown(titles: readonly string[], lines: readonly (readonly string[])[]): string[] {
-  const row = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [row(titles), row(titles.map(() => "---")), ...lines.map(row)];
+  const cells = [titles, ...lines].map((line) => line.map((cell) => cell.replaceAll("|", "\\|")));
+  const widths = titles.map((_, column) => Math.max(3, ...cells.map((line) => line[column].length)));
+  const row = (line: readonly string[]): string => `| ${line.map((cell, column) => cell.padEnd(widths[column])).join(" | ")} |`;
+  const [head, ...body] = cells.map(row);
+  return [head, row(widths.map((width) => "-".repeat(width))), ...body];
 }
 
 /** The table as text, and the totals below it. `exactnessOf` gives an operator's class. */
