@@ -45,7 +45,7 @@ function present<T>(values: ReadonlyMap<string, T>, name: string): T {
   return value;
 }
 
-/** Loads a NEFF, given by its path, its bytes or itself, onto simulated cores. Errors: NCC0701 to NCC0705, NCC0801, NCC0802. */
+/** Loads a NEFF, given by its path, its bytes or itself, onto simulated cores. Errors: NCC0101, NCC0701 to NCC0705, NCC0802. */
 export function loadModel(source: string | Uint8Array | Artifact, options: LoadOptions = {}): Promise<Model> {
   return loadOn(source, simulated, options);
 }

@@ -10,7 +10,7 @@ export interface Fingerprint {
 
 const CHUNK = 1 << 20;
 
-/** Of one file or several after each other, read in pieces, whatever their size. Errors: NCC0801, NCC0802. */
+/** Of one file or several after each other, read in pieces, whatever their size. Errors: NCC0101, NCC0802. */
 export function fingerprint(paths: readonly string[]): Fingerprint {
   const hash = createHash("sha256");
   const bytes = paths.reduce((sum, path) => sum + hashFile(path, (piece) => hash.update(piece)), 0);
@@ -30,7 +30,7 @@ function hashFile(path: string, update: (piece: Uint8Array) => void): number {
     }
   } catch (error) {
     if (!(error instanceof Error) || !("code" in error)) throw error;
-    if (error.code === "ENOENT" || error.code === "ENOTDIR") throw userError("NCC0801", { file: path });
+    if (error.code === "ENOENT" || error.code === "ENOTDIR") throw userError("NCC0101", { path });
     throw userError("NCC0802", { file: path, detail: String(error.code) });
   } finally {
     if (file !== undefined) closeSync(file);

@@ -88,9 +88,7 @@ async function compile(models: readonly string[], flags: CompileFlags, terminal:
       expected: "one file is wanted; put the model before flags that take several words",
     });
   }
-  if (flags.framework === "TENSORFLOW") {
-    throw userError("NCC0410", { flag: "--framework", value: "TENSORFLOW", instead: "convert the model to ONNX" });
-  }
+  if (flags.framework === "TENSORFLOW") throw userError("NCC0114", { framework: flags.framework });
   for (const phase of flags.printIrAfter ?? []) oneOf("--print-ir-after", printablePhases)(phase.split(":")[0]);
   checkWritable(flags.output);
   const { compileModel } = await import("../compile.js");

@@ -19,7 +19,7 @@ export function neuronc(streams: Streams): Command {
     .requiredOption("--framework <name>", frameworks.join(" or "), oneOf("--framework", frameworks))
     .option("--json", "print one JSON object")
     .action(async ({ framework, json }: { framework: (typeof frameworks)[number]; json?: boolean }) => {
-      if (framework === "TENSORFLOW") throw userError("NCC0410", { flag: "--framework", value: framework, instead: "ONNX is" });
+      if (framework === "TENSORFLOW") throw userError("NCC0114", { framework });
       const { supportedOperators } = await import("../operators/index.js");
       const names = [...supportedOperators(framework)];
       const terminal = new Terminal(streams, "WARN", json);

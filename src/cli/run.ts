@@ -71,7 +71,7 @@ async function readInputs(signature: Signature, sources: ReadonlyMap<string, Inp
   const { randomTensor, zeros } = await import("../runtime/random.js");
   const names = signature.inputs.map((input) => input.name);
   for (const name of sources.keys()) {
-    if (!names.includes(name)) throw userError("NCC0370", { name, names: names.join(", ") || "none", suggestion: didYouMean(name, names) });
+    if (!names.includes(name)) throw userError("NCC0351", { name, hint: didYouMean(name, names), inputs: names.join(", ") || "none" });
   }
   return new Map(
     signature.inputs.map(({ name, dtype, shape }) => {

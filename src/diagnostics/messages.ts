@@ -4,7 +4,7 @@
  * 06xx lowering and memory, 07xx artifact, 08xx run time.
  */
 export const messages = {
-  NCC0101: "{path}: no such file; give the path of an ONNX model",
+  NCC0101: "{path}: no such file; give the path of a file that exists",
   NCC0102: "{path}: is a directory; give the path of an ONNX file",
   NCC0103: "{path}: not a regular file; give the path of an ONNX file",
   NCC0104: "{path}: can't be read: {reason}",
@@ -17,7 +17,7 @@ export const messages = {
   NCC0111: "{path}: has IR version {version}; {oldest} to {newest} are supported",
   NCC0112: "{path}: declares no opset of ONNX's default domain; opsets {oldest} to {newest} are supported",
   NCC0113: "{path}: uses opset {version}; {oldest} to {newest} are supported: export the model again with one of these",
-  NCC0114: "framework {framework} is not supported by this version; give an ONNX model",
+  NCC0114: "framework {framework}: not supported by this version; ONNX is",
   NCC0120: "{tensor}: its external data file {location} is not there; copy it beside the model",
   NCC0121:
     "{tensor}: its external data {location} lies outside the model's folder; put the file beside the model and name it relative to it",
@@ -47,7 +47,7 @@ export const messages = {
   NCC0290: "no conversion for these TensorFlow operators: {nodes}; rewrite the model without them",
   NCC0291: "{op} {node}: can't be converted: {reason}",
   NCC0292: "output {output} of TensorFlow node {node} can't be converted; only training reads it, or the graph lacks the node",
-  NCC0351: "{name}: the model has no such input{hint}; its inputs are {inputs}",
+  NCC0351: "input {name}: the model has no such input{hint}; its inputs are {inputs}",
   NCC0352: "input {name}: the shape {given} has {rank} dimensions; the model's input {declared} has {declaredRank}",
   NCC0353: "input {name}: extent {extent} in {given} is not a positive whole number",
   NCC0354: "input {name}: dimension {axis} is {declared} in the model and cannot be {extent}; the model takes {shape}",
@@ -74,7 +74,6 @@ export const messages = {
   NCC0852: "{name}: input {input} is missing; give it a value",
   NCC0853: "{name}: ONNX Runtime failed: {detail}",
   NCC0854: "node {node} ({op}) failed on the host: {detail}",
-  NCC0370: "input {name}: the model has no such input{suggestion}; its inputs are {names}",
   NCC0371:
     "input {name}: shape [{seen}], but the model was compiled for [{expected}]; compile with --input-shape {name}={seen}, or give that shape",
   NCC0372: "input {name}: dtype {seen}, but the model takes {expected}; convert the values to {expected}",
@@ -85,14 +84,12 @@ export const messages = {
   NCC0405: "--input-shape {value}: not of the form NAME=1,3,224,224",
   NCC0406: "--io-config: {detail}",
   NCC0408: "--input {value}: not of the form NAME=FILE, NAME=random:SEED or NAME=zeros",
-  NCC0410: "{flag} {value}: not yet supported by this version; {instead}",
   NCC0701: "{file}: not a NEFF file: {detail}; give a file that neuronc compile wrote",
   NCC0702: "{file}: NEFF version mismatch supported: {supported} received: {received}; compile the model again with this version",
   NCC0703: "{file}: truncated: its header announces {expected} bytes of data, {found} are there; copy or compile it again",
   NCC0704: "{file}: damaged: its content does not match its hash; copy or compile it again",
   NCC0705: "{file}: damaged: {detail}; compile the model again",
   NCC0706: "{path}: can't be written ({detail}); give a path in a folder that exists and is writable",
-  NCC0801: "{file}: no such file",
   NCC0802: "{file}: can't be read: {detail}",
   NCC0803: "{file}: not a valid {format} file: {detail}",
   NCC0804: "{file}: holds no array {name}; it holds {names}",

@@ -31,13 +31,13 @@ export interface Model {
   readonly signature: Signature;
   /** Modelled time of one request on the device. */
   readonly predicted: Manifest["predicted"];
-  /** One request. Errors: NCC0370 to NCC0373 (names, shapes, dtypes). */
+  /** One request. Errors: NCC0351, NCC0371 to NCC0373 (names, shapes, dtypes). */
   run(inputs: ReadonlyMap<string, Tensor>): Promise<Map<string, Tensor>>;
   /** Frees threads and memory. */
   dispose(): Promise<void>;
 }
 
-/** Loads a NEFF given by its path or its bytes. Errors: NCC0701 to NCC0705, NCC0801, NCC0802. */
+/** Loads a NEFF given by its path or its bytes. Errors: NCC0101, NCC0701 to NCC0705, NCC0802. */
 export async function loadModel(source: string | Uint8Array | Artifact, devices: Devices, options: LoadOptions = {}): Promise<Model> {
   const artifact =
     typeof source === "string" ? readNeff(readBytes(source), source) : source instanceof Uint8Array ? readNeff(source) : source;
@@ -79,11 +79,11 @@ function missing(name: string): never {
   throw new Error(`no subgraph gives ${name}`);
 }
 
-/** Names, dtypes and shapes against the signature. Errors: NCC0370 unknown name, NCC0371 shape, NCC0372 dtype, NCC0373 missing. */
+/** Names, dtypes and shapes against the signature. Errors: NCC0351 unknown name, NCC0371 shape, NCC0372 dtype, NCC0373 missing. */
 export function checkInputs(signature: Signature, inputs: ReadonlyMap<string, Tensor>): void {
   const names = signature.inputs.map((input) => input.name);
   for (const name of inputs.keys()) {
-    if (!names.includes(name)) throw userError("NCC0370", { name, names: names.join(", ") || "none", suggestion: didYouMean(name, names) });
+    if (!names.includes(name)) throw userError("NCC0351", { name, hint: didYouMean(name, names), inputs: names.join(", ") || "none" });
   }
   for (const { name, dtype, shape } of signature.inputs) {
     const value = inputs.get(name);

@@ -116,7 +116,7 @@ describe("input files", () => {
   });
 
   it("says what is wrong", () => {
-    expect(refusal(() => readTensorFile(join(folder, "none.npy"), "x"))).toContain("NCC0801");
+    expect(refusal(() => readTensorFile(join(folder, "none.npy"), "x"))).toContain("NCC0101");
     expect(refusal(() => readTensorFile(folder, "x"))).toContain("NCC0802");
     expect(refusal(() => readTensorFile(put("bad.pb", Buffer.from("\xff\xff\xff", "latin1")), "x"))).toContain("NCC0803");
     expect(refusal(() => readTensorFile(put("a.jpg", Buffer.from("x")), "x"))).toContain("NCC0805");

@@ -57,7 +57,7 @@ describe("a loaded model", () => {
   it("refuses inputs that don't fit", async () => {
     const model = await loadModel(sampleArtifact(), copyingDevices(), { threads: 1 });
     const run = (inputs: [string, Tensor][]) => asyncRefusal(() => model.run(new Map(inputs)));
-    expect(await run([["X", x]])).toBe("NCC0370: input X: the model has no such input (did you mean x?); its inputs are x");
+    expect(await run([["X", x]])).toBe("NCC0351: input X: the model has no such input (did you mean x?); its inputs are x");
     expect(await run([["x", { ...x, shape: [4, 2] }]])).toContain("NCC0371: input x: shape [4,2], but the model was compiled for [2,4]");
     expect(await run([["x", fromNumbers("int32", [2, 4], toNumbers(x))]])).toContain(
       "NCC0372: input x: dtype int32, but the model takes float32",

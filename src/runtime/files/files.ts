@@ -9,7 +9,7 @@ import { readNpz } from "./npz.js";
 
 /**
  * Reads the value of one input. Of a `.npz`, the array of that name, or the only one.
- * Errors: NCC0801 no such file, NCC0802 a folder or unreadable, NCC0803 damaged, NCC0804 no such array, NCC0805 another kind of file.
+ * Errors: NCC0101 no such file, NCC0802 a folder or unreadable, NCC0803 damaged, NCC0804 no such array, NCC0805 another kind of file.
  */
 export function readTensorFile(path: string, name: string): Tensor {
   const kind = extname(path).toLowerCase();
@@ -30,14 +30,14 @@ export function readTensorFile(path: string, name: string): Tensor {
   }
 }
 
-/** A whole file. Errors: NCC0801, NCC0802. */
+/** A whole file. Errors: NCC0101, NCC0802. */
 export function readBytes(path: string): Uint8Array {
   try {
     if (statSync(path).isDirectory()) throw userError("NCC0802", { file: path, detail: "it is a directory" });
     return readFileSync(path);
   } catch (error) {
     if (!(error instanceof Error) || !("code" in error)) throw error;
-    if (error.code === "ENOENT" || error.code === "ENOTDIR") throw userError("NCC0801", { file: path });
+    if (error.code === "ENOENT" || error.code === "ENOTDIR") throw userError("NCC0101", { path });
     throw userError("NCC0802", { file: path, detail: String(error.code) });
   }
 }
