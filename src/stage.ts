@@ -1,6 +1,7 @@
 /** One stage, from its graph to a core's program: lowered and scheduled with as much kept on chip as fits. */
 import { userError } from "./diagnostics/diagnostic.js";
-import type { Graph } from "./graph/graph.js";
+import { type Graph, isStatic } from "./graph/graph.js";
+import { elementCount } from "./graph/tensor.js";
 import { defaultBudget, lower } from "./lower/index.js";
 import type { Step } from "./lower/lowered.js";
 import type { CompileOptions } from "./options.js";
@@ -38,7 +39,17 @@ export function compileStage(graph: Graph, options: StageOptions): { loaded: Loa
     const loaded = { program, constants: lowered.constants };
     return { loaded, memory: stageMemory(loaded, facts.sbufPeakBytes, facts.sbufBoundBytes) };
   }
-  throw userError("NCC0690", { name: graph.name, needed });
+  throw userError("NCC0690", { name: graph.name, needed, largest: largestValues(graph) });
+}
+
+/** Name, element type and shape of the three values with most elements. */
+function largestValues(graph: Graph): string {
+  return [...graph.types]
+    .flatMap(([name, type]) => (isStatic(type) ? [{ name, type, count: elementCount(type.shape) }] : []))
+    .sort((a, b) => b.count - a.count)
+    .slice(0, 3)
+    .map(({ name, type }) => `${name} ${type.dtype}[${type.shape.join(", ")}]`)
+    .join(", ");
 }
 
 function stepText({ engine, operation, origin }: Step): string {

@@ -33,6 +33,9 @@ interface Form {
   infer?(use: OperatorUse): TensorType[];
   /** `fp32` if absent. */
   readonly exactness?: Exactness;
+  /** As in the operator's record: for those that are decomposed. */
+  readonly types?: readonly DType[];
+  readonly summary?: string;
 }
 
 const ANY = Number.POSITIVE_INFINITY;
@@ -410,7 +413,17 @@ const table: Readonly<Record<string, Form>> = {
     },
   },
   TopK: { since: 11, inputs: [2, 2], attributes: { axis: int(-1), largest: int(1), sorted: int(1) }, infer: topK },
-  Trilu: { since: 14, inputs: [1, 2], parameters: [1], attributes: { upper: int(1) }, infer: as(0) },
+  Trilu: {
+    since: 14,
+    inputs: [1, 2],
+    parameters: [1],
+    attributes: { upper: int(1) },
+    infer: as(0),
+    exactness: "exact",
+    // Those of Where, which it is decomposed into.
+    types: ["float32", "float16", "bfloat16", "int32", "int16", "uint16", "int8", "uint8", "bool"],
+    summary: "the upper or lower triangle of the matrices, 0 beside it",
+  },
   Unique: { since: 11, inputs: [1, 1], attributes: { axis: int(), sorted: int(1) } },
 };
 
@@ -422,7 +435,8 @@ export const otherRecords: readonly OperatorRecord[] = Object.entries(table).map
   maxInputs: form.inputs[1],
   attributes: form.attributes ?? {},
   ...(form.parameters ? { parameters: form.parameters } : {}),
-  summary: "",
+  ...(form.types ? { types: form.types } : {}),
+  summary: form.summary ?? "",
   infer: form.infer ?? (() => []),
   // Not counted: the share of work on NeuronCores is measured against what the engines could run.
   flops: () => 0,

@@ -22,9 +22,9 @@ export interface Core {
   dispose(): void;
 }
 
-/** Loads a program: translates it and runs its `load` streams. Throws on a program whose streams deadlock. */
+/** Loads a program: translates it and runs its `load` streams. Throws on a program whose streams deadlock. Errors: NCC0855. */
 export function createCore(loaded: LoadedProgram, options: CoreOptions): Core {
-  const memory = new Memory(controlBytes);
+  const memory = new Memory(controlBytes, loaded.program.name);
   const layout = new Layout(memory, loaded.program);
   const ofKind = (kind: string) =>
     loaded.program.buffers.filter((buffer): buffer is DramBuffer => buffer.space === "dram" && buffer.kind === kind);

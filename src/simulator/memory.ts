@@ -4,6 +4,7 @@
  * every second row. DRAM buffers are rows of slots; scratch addresses map to slot address / 2, except for 1-byte types, which have a
  * region of their own with one slot a byte: buffers with disjoint bytes have disjoint slots.
  */
+import { userError } from "../diagnostics/diagnostic.js";
 import { hardware } from "../hardware/hardware.js";
 import { type Access, type Buffer, type DeviceType, type DramBuffer, deviceBytes, type Program } from "../program/program.js";
 import { webAssembly } from "./wasm/host.js";
@@ -23,18 +24,22 @@ export class Memory {
   private top: number;
   private readonly rows = new Map<string, number>();
 
-  constructor(reserved: number) {
+  /** `program` is the name in errors. */
+  constructor(
+    reserved: number,
+    private readonly program: string,
+  ) {
     this.top = reserved;
   }
 
-  /** The address of `bytes` zero bytes on a cache line. Throws when the 4 GiB of a core's image are used up. */
+  /** The address of `bytes` zero bytes on a cache line. Errors: NCC0855 when the 4 GiB of a core's image are used up. */
   allocate(bytes: number): number {
     const address = this.top;
     this.top = Math.ceil((address + bytes) / 64) * 64;
     // Kernels may read a vector past the last element.
     const missing = Math.ceil((this.top + 4096) / pageBytes) - this.shared.buffer.byteLength / pageBytes;
     if (missing > 0) {
-      if (this.top + 4096 > maximumPages * pageBytes) throw new Error("the program's memory image exceeds 4 GiB");
+      if (this.top + 4096 > maximumPages * pageBytes) throw userError("NCC0855", { name: this.program });
       const room = maximumPages - this.shared.buffer.byteLength / pageBytes;
       this.shared.grow(Math.min(room, Math.max(missing, growthPages)));
       this.ints = new Int32Array(this.shared.buffer);

@@ -1,10 +1,13 @@
-import { mkdirSync, symlinkSync } from "node:fs";
+import { mkdirSync, rmSync, symlinkSync, truncateSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { onnx as Onnx } from "onnx-proto";
 import { describe, expect, it } from "vitest";
 import { UserError } from "../../src/diagnostics/diagnostic.js";
 import { importModel } from "../../src/frontend/index.js";
+import { convertModel } from "../../src/frontend/onnx/convert.js";
+import { onnx } from "../../src/frontend/onnx/proto.js";
 import { verifyGraph } from "../../src/graph/verify.js";
+import { refusal } from "../refusal.js";
 import { body, failure, file, floatInit, folder, identityModel, importBytes, model, node, random, value } from "./build.js";
 
 const input = [value("x", "float32", [2])];
@@ -32,6 +35,23 @@ describe("files that are no ONNX model", () => {
     mkdirSync(join(folder, "saved"), { recursive: true });
     file("saved/saved_model.pb", "x");
     expect(await failure(join(folder, "saved"))).toContain("NCC0107");
+  });
+
+  it.skipIf(process.platform === "win32")("a device, a link to itself, more than a message holds", async () => {
+    expect(await failure("/dev/null")).toContain("NCC0103");
+    const loop = join(folder, "loop.onnx");
+    symlinkSync(loop, loop);
+    expect(await failure(loop)).toContain("NCC0104");
+    const large = file("large.onnx", "");
+    truncateSync(large, 2 ** 31 + 1);
+    expect(await failure(large)).toContain("NCC0109");
+    rmSync(large);
+  });
+
+  it("more nodes than the limit", () => {
+    const graph = { input, output, node: [node("Neg", ["x"], ["a"]), node("Neg", ["a"], ["y"], {}, "second")] };
+    const limited = () => convertModel(onnx.ModelProto.decode(model(17, graph)), () => new Uint8Array(), 1);
+    expect(refusal(limited)).toContain("NCC0216: ");
   });
 
   it("graphs nested in graphs without end", async () => {
@@ -80,14 +100,22 @@ describe("models that are not sound", () => {
       identityModel({ input: [{ name: "x", type: { sequenceType: { elemType: { tensorType: { elemType: 1 } } } } }] }),
       "NCC0211: input x",
     ],
-    ["an opset of the future", model(99, { ...shared, node: [node("Identity", ["x"], ["y"])] }), "uses opset 99; 1 to 28 are supported"],
-    ["an IR version of the future", identityModel({}, { irVersion: 99 }), "IR version 99"],
+    ["an opset of the future", model(99, { ...shared, node: [node("Identity", ["x"], ["y"])] }), "NCC0113: "],
+    ["an IR version of the future", identityModel({}, { irVersion: 99 }), "NCC0111: "],
     ["no opset", identityModel({}, { opsetImport: [] }), "NCC0112"],
     [
       "an attribute reference outside a function",
       identityModel({ node: [node("Neg", ["x"], ["y"], { a: { refAttrName: "b", type: 1 } })] }),
       "NCC0214",
     ],
+    ["an opset but no graph", onnx.ModelProto.encode({ irVersion: 8, opsetImport: [{ domain: "", version: 17 }] }).finish(), "NCC0110"],
+    ["an input without a type", identityModel({ input: [{ name: "x" }] }), "NCC0212: input x"],
+    [
+      "an attribute of many tensors",
+      identityModel({ node: [node("Neg", ["x"], ["y"], { a: { type: onnx.AttributeProto.AttributeType.TENSORS } }, "n")] }),
+      "NCC0213: n (Neg): attribute a is of kind tensors",
+    ],
+    ["a Constant without a value", identityModel({ node: [node("Constant", [], ["y"])] }), "NCC0220"],
   ])("%s", async (_, bytes, message) => {
     await expect(importBytes(bytes)).rejects.toThrow(UserError);
     await expect(importBytes(bytes)).rejects.toThrow(message);

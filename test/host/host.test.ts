@@ -52,12 +52,18 @@ describe("ONNX Runtime's refusals", () => {
     await expect(createHostSession(Uint8Array.of(1, 2, 3))).rejects.toThrow(/NCC0553/);
   });
   test("a missing kernel names its node", async () => {
-    const graph = parseGraph(`graph "main" { input %x: bool[2]\n %y: bool[2] = Relu(%x) @r\n output %y }`);
-    await expect(createHostSession(graph)).rejects.toThrow(/NCC055[23]/);
+    const graph = parseGraph(`graph "main" { input %x: float64[1, 2, 3]\n %y: float64[1, 2, 1] = GlobalLpPool(%x) @r\n output %y }`);
+    await expect(createHostSession(graph)).rejects.toThrow(/NCC0552: node r: .*GlobalLpPool/);
   });
   test("a missing input", async () => {
     const session = await createHostSession(graphOf("Relu(%x) @relu"));
-    await expect(session.run(new Map())).rejects.toThrow("input x is missing");
+    await expect(session.run(new Map())).rejects.toThrow(/NCC0852: .*input x is missing/);
+    await session.dispose();
+  });
+  test("an input of another rank", async () => {
+    const session = await createHostSession(graphOf("Relu(%x) @relu"));
+    const x: Tensor = { dtype: "float32", shape: [6], data: new Float32Array(6) };
+    await expect(session.run(new Map([["x", x]]))).rejects.toThrow(/NCC0853/);
     await session.dispose();
   });
   test("a fault while running names the node", async () => {

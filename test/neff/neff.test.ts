@@ -49,6 +49,12 @@ describe("the artifact file", () => {
   });
 });
 
+it("refuses a file of another version", async () => {
+  const file = Buffer.from(await writeNeff(sampleArtifact()));
+  file.writeBigUInt64LE(9n, 24);
+  expect(refusal(() => readNeff(file, "x.neff"))).toMatch(/^NCC0702: x\.neff: .* received: 9\./);
+});
+
 describe("damage", () => {
   it("is noticed in every byte", async () => {
     const file = Buffer.from(await writeNeff(sampleArtifact()));

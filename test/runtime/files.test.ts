@@ -119,6 +119,8 @@ describe("input files", () => {
     expect(refusal(() => readTensorFile(join(folder, "none.npy"), "x"))).toContain("NCC0101");
     expect(refusal(() => readTensorFile(folder, "x"))).toContain("NCC0802");
     expect(refusal(() => readTensorFile(put("bad.pb", Buffer.from("\xff\xff\xff", "latin1")), "x"))).toContain("NCC0803");
+    const archive = Buffer.concat([Buffer.from("PK\x05\x06"), Buffer.alloc(18)]);
+    expect(refusal(() => readTensorFile(put("none.npz", archive), "x"))).toContain("NCC0804");
     expect(refusal(() => readTensorFile(put("a.jpg", Buffer.from("x")), "x"))).toContain("NCC0805");
   });
 });

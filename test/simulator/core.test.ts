@@ -3,6 +3,7 @@ import type { TensorData } from "../../src/graph/tensor.js";
 import type { Access, Buffer, Instruction, LoadedProgram, Operation, Stream } from "../../src/program/program.js";
 import { createCore } from "../../src/simulator/index.js";
 import { serialOrder } from "../../src/simulator/serial.js";
+import { refusal } from "../refusal.js";
 import { bytesOf, chip, dram, planes, program, randomData, randomNumbers, rows } from "./programs.js";
 import { interpret } from "./reference.js";
 
@@ -293,4 +294,9 @@ describe("createCore", () => {
     expect(() => core.run(new Map())).toThrow("no elements for input x");
     expect(() => core.run(new Map([["x", new Uint16Array(3)]]))).toThrow("3 elements, not 20");
   });
+});
+
+it("refuses a program whose memory image is too large", () => {
+  const large = program([dram("x", "input", "float32", [2 ** 20, 1100])], []);
+  expect(refusal(() => createCore(large, { threads: 1 }))).toContain("NCC0855: test: ");
 });

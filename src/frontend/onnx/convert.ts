@@ -23,8 +23,8 @@ interface Body {
 }
 
 /** The graph of a model. Its large constants may refer to the buffer that the model was decoded from. Throws UserErrors. */
-export function convertModel(model: Onnx.IModelProto, external: ExternalData): Graph {
-  return new Converter(model, external).convert();
+export function convertModel(model: Onnx.IModelProto, external: ExternalData, limit = mostNodes): Graph {
+  return new Converter(model, external, limit).convert();
 }
 
 /** Domain "ai.onnx" is another name of the default one. */
@@ -52,6 +52,7 @@ class Converter {
   constructor(
     private readonly model: Onnx.IModelProto,
     private readonly external: ExternalData,
+    private readonly limit: number,
   ) {
     this.functions = new Map(
       (model.functions ?? []).map((item) => [functionKey(domainOf(item.domain), item.name ?? "", item.overload ?? ""), item]),
@@ -270,7 +271,7 @@ class Converter {
 
   private emit(node: Node, body: Body): void {
     this.nodeCount++;
-    if (this.nodeCount > mostNodes) throw userError("NCC0216", { node: node.name, limit: mostNodes });
+    if (this.nodeCount > this.limit) throw userError("NCC0216", { node: node.name, limit: this.limit });
     body.nodes.push(node);
     const type = hintedType(
       node,

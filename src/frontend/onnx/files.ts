@@ -1,5 +1,5 @@
 /** The files of an ONNX model: the model itself and its external data, read by range. */
-import { closeSync, fstatSync, openSync, readSync, realpathSync, statSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, realpathSync, type Stats, statSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { type UserError, userError } from "../../diagnostics/diagnostic.js";
 import type { ExternalData } from "./tensor.js";
@@ -35,7 +35,13 @@ function withFile<T>(path: string, use: (file: number) => T): T {
 
 /** The content of a model file. Throws a UserError if there is none to read. */
 export function readModelFile(path: string): Uint8Array {
-  const stats = statSync(path, { throwIfNoEntry: false });
+  const unreadable = (error: unknown) => userError("NCC0104", { path, reason: reasonOf(error) });
+  let stats: Stats | undefined;
+  try {
+    stats = statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw unreadable(error);
+  }
   if (stats === undefined) throw userError("NCC0101", { path });
   if (stats.isDirectory()) throw folderError(path);
   if (!stats.isFile()) throw userError("NCC0103", { path });
@@ -44,7 +50,7 @@ export function readModelFile(path: string): Uint8Array {
   try {
     return withFile(path, (file) => readRange(file, 0, fstatSync(file).size));
   } catch (error) {
-    throw userError("NCC0104", { path, reason: reasonOf(error) });
+    throw unreadable(error);
   }
 }
 

@@ -152,14 +152,16 @@ describe("what has no conversion", () => {
   it("is refused by name, all nodes at once", () => {
     const message = failure(flatGraph([1], [flatNode("a", "Mystery", ["x"]), flatNode("b", "Riddle", ["a"])], "b"));
     expect(message).toContain("Mystery (a), Riddle (b)");
+    expect(message).toMatch(/^NCC0290: /);
   });
 
   it("tells why a form of an operator is refused", () => {
     const message = failure(flatGraph([1, 1, 1, 1], [flatNode("n", "FusedBatchNorm", ["x"], { is_training: bool(true) })], "n"));
-    expect(message).toContain("FusedBatchNorm n: can't be converted: it is in training mode");
+    expect(message).toContain("NCC0291: FusedBatchNorm n: can't be converted: it is in training mode");
   });
 
   it("tells an output that inference does not have", () => {
-    expect(failure(flatGraph([1], [flatNode("r", "Relu", ["x"])], "r:1"))).toContain("output 1 of TensorFlow node r");
+    const message = failure(flatGraph([1], [flatNode("r", "Relu", ["x"])], "r:1"));
+    expect(message).toMatch(/^NCC0292: .*output 1 of TensorFlow node r/);
   });
 });
