@@ -1,11 +1,20 @@
-/** Files that commands write: whole or not at all. */
-import { accessSync, constants, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+/** Files of commands: read with a coded error, written whole or not at all. */
+import { accessSync, constants, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { userError } from "../diagnostics/diagnostic.js";
 
 function refusal(path: string, error: unknown): Error {
   if (!(error instanceof Error) || !("code" in error)) return error instanceof Error ? error : new Error(String(error));
   return userError("NCC0706", { path, detail: String(error.code) });
+}
+
+/** Errors: NCC0802. */
+export function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw userError("NCC0802", { file: path, detail: error instanceof Error ? error.message : String(error) });
+  }
 }
 
 /** Fails early where `path` can't be written later. Errors: NCC0706. */

@@ -1,9 +1,10 @@
-/** `neuronc`: compile and list-operators. */
+/** `neuronc`: compile, list-operators and pipeline-plan. */
 import { Command, Option } from "commander";
 import { userError } from "../diagnostics/diagnostic.js";
 import { version } from "../version.js";
 import { addCompile, frameworks } from "./compile.js";
 import { logLevel, oneOf } from "./flags.js";
+import { addPipelinePlan } from "./pipeline_plan.js";
 import { type Streams, Terminal } from "./terminal.js";
 
 export function neuronc(streams: Streams): Command {
@@ -13,6 +14,7 @@ export function neuronc(streams: Streams): Command {
     .option("--verbose <level>", "DEBUG, INFO, WARN or ERROR", logLevel)
     .addOption(new Option("--log-level <level>", "older name of --verbose").argParser(logLevel).hideHelp());
   addCompile(program, streams);
+  addPipelinePlan(program, streams);
   program
     .command("list-operators")
     .description("print the operators that run on NeuronCores, one a line")

@@ -89,6 +89,8 @@ export const messages = {
   NCC0560: "{flag} {name}: the model has no operator of this name{suggestion}",
   NCC0561: "{first}: named by --force-fuse-ops, and {second} by --no-fuse-ops, but they are one operator here; take one out of its list",
   NCC0562: "--force-fuse-ops {name}: {op} can't run on a NeuronCore: {rule}, {subject} {value}{hint}",
+  NCC0601: "{file}: not a pipeline instance: {detail}",
+  NCC0602: "{file}: no cut into {devices} stages keeps each within {capacity} bytes; give more --devices",
   NCC0690:
     "{name}: its program does not fit a NeuronCore's memory ({needed}); its largest values are {largest}; compile with a smaller --batch-size or smaller inputs, or keep its largest operators on the CPU with --no-fuse-ops",
   NCC0701: "{file}: not a NEFF file: {detail}; give a file that neuronc compile wrote",

@@ -1,0 +1,56 @@
+/** Downsets of a directed acyclic graph: the sets of nodes that hold every predecessor of their members. A cut lies at each. */
+
+export interface Dag {
+  /** Indices of the nodes that each node's output goes to, each once. */
+  readonly successors: readonly (readonly number[])[];
+}
+
+/** A set of nodes, 32 to a word. */
+export type NodeSet = Uint32Array;
+
+export const has = (set: NodeSet, node: number) => ((set[node >>> 5] >>> (node & 31)) & 1) === 1;
+
+function withNode(set: NodeSet, node: number): NodeSet {
+  const larger = set.slice();
+  larger[node >>> 5] |= 1 << (node & 31);
+  return larger;
+}
+
+export function predecessorsOf({ successors }: Dag): number[][] {
+  const predecessors = successors.map((): number[] => []);
+  for (const [node, targets] of successors.entries()) for (const target of targets) predecessors[target].push(node);
+  return predecessors;
+}
+
+/** The downsets in order of size, the empty one first, the whole last; undefined where there are more than `limit`. */
+export function allDownsets(dag: Dag, limit: number): NodeSet[] | undefined {
+  const predecessors = predecessorsOf(dag);
+  const count = dag.successors.length;
+  const found: NodeSet[] = [];
+  let layer = new Map<string, NodeSet>([["", new Uint32Array((count + 31) >>> 5)]]);
+  while (layer.size > 0) {
+    const next = new Map<string, NodeSet>();
+    for (const set of layer.values()) {
+      if (found.push(set) > limit) return undefined;
+      for (let node = 0; node < count; node++) {
+        if (has(set, node) || !predecessors[node].every((other) => has(set, other))) continue;
+        const larger = withNode(set, node);
+        next.set(larger.join(), larger);
+      }
+    }
+    layer = next;
+  }
+  return found;
+}
+
+/** The downsets that a depth-first topological order passes: branches stay together. Undefined where the graph has a cycle. */
+export function downsetsOfOneOrder(dag: Dag): NodeSet[] | undefined {
+  const waiting = predecessorsOf(dag).map((before) => before.length);
+  const ready = waiting.flatMap((count, node) => (count === 0 ? [node] : [])).reverse();
+  const sets: NodeSet[] = [new Uint32Array((waiting.length + 31) >>> 5)];
+  for (let node = ready.pop(); node !== undefined; node = ready.pop()) {
+    sets.push(withNode(sets[sets.length - 1], node));
+    for (const target of dag.successors[node]) if (--waiting[target] === 0) ready.push(target);
+  }
+  return sets.length === waiting.length + 1 ? sets : undefined;
+}
