@@ -1,40 +1,17 @@
 /** The benchmarks by name. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { networks } from "../../models/networks.js";
-import { writeOnnx } from "../../src/frontend/onnx/write.js";
+import { accuracy } from "./accuracy.js";
+import { withNetwork } from "./network.js";
 import { compileCold, fileBytes, timingOnly } from "./ours.js";
 import { EngineProcess } from "./process.js";
 import { type EngineName, engineNames } from "./protocol.js";
+import { type Row, row } from "./rows.js";
 
-export interface Row {
-  readonly work: string;
-  readonly threads: number;
-  readonly unit: string;
-  readonly ours: number;
-  readonly peers: Readonly<Record<string, number>>;
-  /** What the project asks of `ours`, in the same unit, where it asks for a number. */
-  readonly limit?: number;
-}
-
-export const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = { resnet50: values, compile, timing, depth };
+export const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = { resnet50: values, compile, timing, depth, accuracy };
 
 const ROUNDS = 15;
 const WARM_UP_ROUNDS = 3;
 const IMAGE = [1, 3, 224, 224];
-
-async function withNetwork<T>(name: string, use: (path: string) => Promise<T>): Promise<T> {
-  const folder = mkdtempSync(join(tmpdir(), "neuronc-bench-"));
-  try {
-    const path = join(folder, `${name}.onnx`);
-    writeFileSync(path, writeOnnx(networks[name]({ batch: 1 })));
-    return await use(path);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-}
 
 function median(numbers: readonly number[]): number {
   const sorted = [...numbers].sort((a, b) => a - b);
@@ -85,11 +62,6 @@ async function interleaved(model: string, threads: number): Promise<Map<EngineNa
     for (const child of processes.values()) child.stop();
   }
   return times;
-}
-
-/** A figure of this project alone, on one thread. */
-function row(work: string, unit: string, ours: number, limit?: number): Row {
-  return { work, threads: 1, unit, ours, peers: {}, limit };
 }
 
 /** Cold compiles of ResNet-50: time with the process's start, and peak memory. */

@@ -1,10 +1,11 @@
 /** `npm run bench -- [NAME...] [--json FILE]`: all benchmarks, or those named. */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { benchmarks, type Row } from "./benchmarks.js";
+import { benchmarks } from "./benchmarks.js";
+import type { Row } from "./rows.js";
 
 function print({ work, threads, unit, ours, peers, limit }: Row): void {
-  const figure = (value: number) => (value < 10 ? value.toFixed(3) : value.toFixed(1));
+  const figure = (value: number) => (value < 0.001 ? value.toExponential(1) : value < 10 ? value.toFixed(3) : value.toFixed(1));
   const others = Object.entries(peers).map(([name, value]) => `${name} ${figure(value)} (ours: ${(ours / value).toFixed(2)} x)`);
   const asked = limit === undefined ? [] : [`at most ${figure(limit)}: ${ours <= limit ? "met" : "MISSED"}`];
   process.stdout.write(`${[`${work}, ${threads} thread(s): ${figure(ours)} ${unit}`, ...others, ...asked].join("; ")}\n`);
