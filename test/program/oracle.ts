@@ -1,7 +1,8 @@
 /**
- * Brute force over small programs, as the judge of the checker: memory element by element, order by reachability. It shares nothing with
- * the checker but the program's types. All accesses of a sample start at partition 0, so that a memory is one row of bytes.
+ * Brute force over small programs of 16 and 32-bit elements, as the judge of the checker: memory place by place (2 bytes each), order by
+ * reachability. It shares nothing with the checker but the program's types and the memories' sizes.
  */
+import { hardware } from "../../src/hardware/hardware.js";
 import {
   type Access,
   type Buffer,
@@ -13,36 +14,64 @@ import {
   reads,
 } from "../../src/program/program.js";
 
-/** Where each memory begins in one long row of 2-byte places; inputs and constants, which nobody writes, have none. */
+const sizes = {
+  sbuf: { partitions: hardware.sbufPartitions, bytes: hardware.sbufBytesPerPartition },
+  psum: { partitions: hardware.psumPartitions, bytes: hardware.psumBanks * hardware.psumBytesPerBank },
+};
+
+/** More places than any memory here has. */
+const REGION = 1 << 26;
+
+/** Where each memory begins in one long row of places; inputs and constants, which nobody writes, have none. */
 function layOut(buffers: readonly Buffer[]): Map<string, number> {
-  const begin = new Map<string, number>([
-    ["sbuf", 0],
-    ["psum", 100_000],
-    ["scratch", 110_000],
-  ]);
-  let next = 400_000;
-  for (const buffer of buffers) {
-    if (buffer.space !== "dram" || buffer.kind !== "output") continue;
-    begin.set(buffer.name, next);
-    next += 100_000;
-  }
-  return begin;
+  const outputs = buffers.filter((buffer) => buffer.space === "dram" && buffer.kind === "output").map(({ name }) => name);
+  return new Map(["sbuf", "psum", "scratch", ...outputs].map((name, index) => [name, index * REGION]));
 }
 
-/** The places that an access touches, of a buffer that is written; undefined if it leaves the buffer. */
-function places(access: Access, buffer: Buffer, begin: ReadonlyMap<string, number>): Set<number> | undefined {
+/** Where the written memories lie, and the partitions at which some access on chip begins or ends: between them all partitions fare alike. */
+interface Layout {
+  readonly begin: ReadonlyMap<string, number>;
+  readonly partitions: readonly number[];
+}
+
+function layoutOf({ buffers, load, infer }: Program): Layout {
+  const onChip = new Set(buffers.filter(({ space }) => space !== "dram").map(({ name }) => name));
+  const edges = new Set<number>();
+  for (const { operation } of [...load, ...infer].flatMap(({ instructions }) => instructions)) {
+    for (const { buffer, partitionStart, partitionCount } of [...reads(operation), operation.out]) {
+      if (onChip.has(buffer)) edges.add(partitionStart).add(partitionStart + partitionCount);
+    }
+  }
+  return { begin: layOut(buffers), partitions: [...edges].sort((a, b) => a - b) };
+}
+
+/**
+ * The places that an access touches, of a buffer that is written, on chip in the first of each run of partitions that fare alike;
+ * undefined if it leaves the buffer.
+ */
+function places(access: Access, buffer: Buffer, { begin, partitions }: Layout): Set<number> | undefined {
   const bytes = deviceBytes(buffer.dtype, buffer.space);
-  const elements = buffer.space === "dram" ? buffer.shape.reduce((a, b) => a * b, 1) : buffer.elements;
-  const dims = access.sizes.map((size, axis) => [size, access.strides[axis]]);
-  if (buffer.space === "dram") dims.unshift([access.partitionCount, access.partitionStride]);
-  else if (access.partitionStart !== 0) throw new Error("the oracle sees accesses from partition 0 on only");
-  let offsets = [access.offset];
-  for (const [size, stride] of dims) offsets = offsets.flatMap((offset) => Array.from({ length: size }, (_, k) => offset + k * stride));
-  if (offsets.some((offset) => offset < 0 || offset >= elements)) return undefined;
-  const memory = buffer.space !== "dram" ? buffer.space : buffer.kind === "scratch" ? "scratch" : buffer.name;
-  const first = begin.get(memory)! + (memory === buffer.name ? 0 : buffer.address / 2);
+  const onChip = buffer.space !== "dram";
+  const elements = onChip ? buffer.elements : buffer.shape.reduce((a, b) => a * b, 1);
+  if (onChip && access.partitionStart + access.partitionCount > buffer.partitions) return undefined;
+  const memory = onChip ? buffer.space : buffer.kind === "scratch" ? "scratch" : buffer.name;
+  let free = [0];
+  for (const [axis, size] of access.sizes.entries()) {
+    free = free.flatMap((offset) => Array.from({ length: size }, (_, k) => offset + k * access.strides[axis]));
+  }
   const found = new Set<number>();
-  for (const offset of offsets) for (let byte = 0; byte < bytes; byte += 2) found.add(first + (offset * bytes + byte) / 2);
+  const { partitionStart: start, partitionCount: count } = access;
+  const rows = onChip ? partitions.filter((each) => each >= start && each < start + count) : Array.from({ length: count }, (_, k) => k);
+  for (const partition of rows) {
+    const first = access.offset + partition * access.partitionStride;
+    const row = onChip ? partition * sizes[buffer.space].bytes : 0;
+    for (const offset of free) {
+      const element = first + offset;
+      if (element < 0 || element >= elements) return undefined;
+      const byte = row + buffer.address + element * bytes;
+      for (let at = 0; at < bytes; at += 2) found.add(begin.get(memory)! + (byte + at) / 2);
+    }
+  }
   return found;
 }
 
@@ -93,6 +122,14 @@ function fitsTogether(operation: Operation): boolean {
       freeCount(moving) === freeCount(out)
     );
   }
+  if (operation.kind === "transpose") {
+    const source = operation.in;
+    return freeCount(source) === out.partitionCount && source.partitionCount === freeCount(out);
+  }
+  if (operation.kind === "reduce") {
+    const kept = operation.in.sizes.slice(0, -operation.axes).reduce((a, b) => a * b, 1);
+    return operation.in.partitionCount === out.partitionCount && kept === freeCount(out);
+  }
   const total = (access: Access) => access.partitionCount * freeCount(access);
   if (operation.kind === "dma") return total(out) === total(operation.in);
   return reads(operation).every(
@@ -107,12 +144,7 @@ interface Memory {
 }
 
 /** Whether a section lets two conflicting accesses run in either order, or reads what its buffer was not given, or writes what is kept. */
-function isBrokenSection(
-  ran: readonly Ran[],
-  buffers: ReadonlyMap<string, Buffer>,
-  begin: ReadonlyMap<string, number>,
-  memory: Memory,
-): boolean {
+function isBrokenSection(ran: readonly Ran[], buffers: ReadonlyMap<string, Buffer>, layout: Layout, memory: Memory): boolean {
   const touches = new Map<number, { by: number; write: boolean }[]>();
   for (const [by, { instruction, before }] of ran.entries()) {
     const { operation } = instruction;
@@ -127,7 +159,7 @@ function isBrokenSection(
         if (access.offset < 0 || end >= buffer.shape.reduce((a, b) => a * b, 1)) return true;
         continue;
       }
-      const touched = places(access, buffer, begin);
+      const touched = places(access, buffer, layout);
       if (!touched) return true;
       for (const place of touched) {
         if (!write && memory.writer.get(place) !== access.buffer) return true;
@@ -146,21 +178,20 @@ function isBrokenSection(
 /** Whether the program is wrong in what it orders or where it writes: some order of execution would give other results, or it never ends. */
 export function isBroken(program: Program): boolean {
   const buffers = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
-  const limits = { sbuf: 98304, psum: 8192 };
   for (const buffer of program.buffers) {
     if (buffer.space === "dram") continue;
-    if (buffer.address + buffer.elements * deviceBytes(buffer.dtype, buffer.space) > limits[buffer.space]) return true;
+    if (buffer.address + buffer.elements * deviceBytes(buffer.dtype, buffer.space) > sizes[buffer.space].bytes) return true;
   }
-  const begin = layOut(program.buffers);
+  const layout = layoutOf(program);
   const memory: Memory = { writer: new Map(), kept: new Set() };
   for (const section of ["load", "infer"] as const) {
     const ran = execute(program[section]);
-    if (!ran || isBrokenSection(ran, buffers, begin, memory)) return true;
+    if (!ran || isBrokenSection(ran, buffers, layout, memory)) return true;
     if (section === "load") for (const place of memory.writer.keys()) memory.kept.add(place);
   }
   return program.buffers.some(({ name, ...buffer }) => {
     if (buffer.space !== "dram" || buffer.kind !== "output") return false;
-    const first = begin.get(name)!;
+    const first = layout.begin.get(name)!;
     const count = (buffer.shape.reduce((a, b) => a * b, 1) * deviceBytes(buffer.dtype, "dram")) / 2;
     return Array.from({ length: count }, (_, k) => first + k).some((place) => !memory.writer.has(place));
   });
