@@ -1,7 +1,8 @@
 /** Builds convolutional networks layer by layer, with seeded weights that keep activations O(1) and outputs dependent on the input. */
-import type { Attribute, Dim, Graph, Node, TensorType } from "../src/graph/graph.js";
-import { floatTensor, type Tensor } from "../src/graph/tensor.js";
-import { Random } from "./random.js";
+import type { Attribute } from "../src/graph/graph.js";
+import { floatTensor } from "../src/graph/tensor.js";
+import { GraphBuilder, type NodeAttributes } from "./graph.js";
+import type { Random } from "./random.js";
 import { affine, average, clamp, largest, moments, normalSpread, type Spread, sum } from "./spread.js";
 
 /** A value of the network under construction: [batch, channels, height, width], or [batch, channels] where the size is 0. */
@@ -33,21 +34,10 @@ export const CLASSIFIER_CENTRING = 0.65;
 /** Mean of the shifts of batch normalization; above 0, so that a rectifier passes more than half. */
 const NORMALIZATION_SHIFT = 0.3;
 
-export class NetworkBuilder {
-  private readonly nodes: Node[] = [];
-  private readonly types = new Map<string, TensorType>();
-  private readonly constants = new Map<string, Tensor>();
-
-  /** `batch`: the extent of the batch dimension, or the name of an open one. */
-  constructor(
-    private readonly name: string,
-    private readonly seed: number,
-    private readonly batch: Dim,
-  ) {}
-
+export class NetworkBuilder extends GraphBuilder {
   /** A square image whose values have mean 0 and variance 1. */
   image(name: string, channels: number, size: number): Value {
-    const spread = normalSpread(new Float64Array(channels), new Float64Array(channels).fill(1), new Random(this.seed, name));
+    const spread = normalSpread(new Float64Array(channels), new Float64Array(channels).fill(1), this.random(name));
     return this.record(name, size, spread);
   }
 
@@ -57,7 +47,7 @@ export class NetworkBuilder {
     const size = outputSize(x.size, kernel, stride, pad);
     const groupInputs = x.spread.channels / groups;
     const fanIn = groupInputs * kernel * kernel;
-    const random = new Random(this.seed, name);
+    const random = this.random(name);
     const inputs = moments(x.spread);
     const gain = bias ? keepingGain(inputs, LAYER_CENTRING) : Math.SQRT2;
     const weights = random.normals(channels * fanIn, gain / Math.sqrt(fanIn));
@@ -78,7 +68,7 @@ export class NetworkBuilder {
   /** As in training: statistics that fit the activations up to a perturbation; scale in [0.5, 1.5] times `share`. */
   batchNormalization(name: string, x: Value, share = 1): Value {
     const { channels } = x.spread;
-    const random = new Random(this.seed, name);
+    const random = this.random(name);
     const { mean: measured, variance: spread } = moments(x.spread);
     const noise = random.normals(channels, 0.1);
     const scale = Float32Array.from({ length: channels }, () => share * random.uniform(0.5, 1.5));
@@ -119,13 +109,13 @@ export class NetworkBuilder {
       strides: { type: "ints", value: [stride, stride] },
       pads: { type: "ints", value: [pad, pad, pad, pad] },
     };
-    const spread = largest(x.spread, kernel * kernel, new Random(this.seed, name));
+    const spread = largest(x.spread, kernel * kernel, this.random(name));
     return this.layer("MaxPool", name, [x.name], attributes, outputSize(x.size, kernel, stride, pad), spread);
   }
 
   /** [batch, channels, size, size] to [batch, channels]. */
   globalAveragePool(name: string, x: Value): Value {
-    const spread = average(x.spread, x.size ** 2, new Random(this.seed, name));
+    const spread = average(x.spread, x.size ** 2, this.random(name));
     return this.flatten(`${name}.flatten`, this.layer("GlobalAveragePool", name, [x.name], {}, 1, spread));
   }
 
@@ -135,13 +125,13 @@ export class NetworkBuilder {
     const positions = x.size * x.size;
     const repeat = (values: Float64Array) =>
       Float64Array.from({ length: values.length * positions }, (_, index) => values[Math.floor(index / positions)]);
-    const spread = positions === 1 ? x.spread : normalSpread(repeat(mean), repeat(variance), new Random(this.seed, name));
+    const spread = positions === 1 ? x.spread : normalSpread(repeat(mean), repeat(variance), this.random(name));
     return this.layer("Flatten", name, [x.name], { axis: { type: "int", value: 1 } }, 0, spread);
   }
 
   /** Outputs of mean square 1 times `scales`; the bias takes the share `centring` of each one's mean away. */
   linear(name: string, x: Value, channels: number, centring = LAYER_CENTRING, scales?: Float32Array): Value {
-    const random = new Random(this.seed, name);
+    const random = this.random(name);
     const fanIn = x.spread.channels;
     const inputs = moments(x.spread);
     const weights = random.normals(channels * fanIn, keepingGain(inputs, centring) / Math.sqrt(fanIn));
@@ -165,19 +155,8 @@ export class NetworkBuilder {
 
   /** Scores of classes, some of which reach further than others: the best one then leads by more, as in trained networks. */
   classifier(name: string, x: Value, classes: number, centring = LAYER_CENTRING): Value {
-    const scales = new Random(this.seed, `${name}.scale`).normals(classes, 0.7).map(Math.exp);
+    const scales = this.random(`${name}.scale`).normals(classes, 0.7).map(Math.exp);
     return this.linear(name, x, classes, centring, scales);
-  }
-
-  graph(input: Value, output: Value): Graph {
-    return {
-      name: this.name,
-      inputs: [input.name],
-      outputs: [output.name],
-      nodes: this.nodes,
-      types: this.types,
-      constants: this.constants,
-    };
   }
 
   /** A bias that takes the share `centring` of the mean away, and adds a tenth of the deviation at random; `outputs` are changed to what it makes of them. */
@@ -191,27 +170,14 @@ export class NetworkBuilder {
     return bias;
   }
 
-  private constant(name: string, tensor: Tensor): string {
-    this.constants.set(name, tensor);
-    this.types.set(name, { dtype: tensor.dtype, shape: tensor.shape });
-    return name;
-  }
-
   private record(name: string, size: number, spread: Spread): Value {
-    this.types.set(name, { dtype: "float32", shape: [this.batch, spread.channels, ...(size === 0 ? [] : [size, size])] });
+    this.declare(name, "float32", [this.batch, spread.channels, ...(size === 0 ? [] : [size, size])]);
     return { name, size, spread };
   }
 
-  private layer(
-    op: string,
-    name: string,
-    inputs: readonly string[],
-    attributes: Readonly<Record<string, Attribute>>,
-    size: number,
-    spread: Spread,
-  ): Value {
+  private layer(op: string, name: string, inputs: readonly string[], attributes: NodeAttributes, size: number, spread: Spread): Value {
     const output = `${name}.output`;
-    this.nodes.push({ name, op, domain: "", inputs, outputs: [output], attributes, origins: [name] });
+    this.node(op, name, inputs, [output], attributes);
     return this.record(output, size, spread);
   }
 }

@@ -26,7 +26,7 @@ export function mobilenetV2({ seed = 14, batch = "batch" }: NetworkOptions = {})
   }
   x = convolutionRelu6(builder, `features.${block}`, x, { channels: 1280, kernel: 1 });
   const output = builder.classifier("classifier", builder.globalAveragePool("avgpool", x), 1000, CLASSIFIER_CENTRING);
-  return builder.graph(input, output);
+  return builder.graph([input], [output]);
 }
 
 function convolutionRelu6(builder: NetworkBuilder, name: string, x: Value, options: ConvolutionOptions): Value {

@@ -28,7 +28,7 @@ export function resnet(depth: ResNetDepth, { seed = 1, batch = "batch" }: Networ
     }
   });
   const output = builder.classifier("fc", builder.globalAveragePool("avgpool", x), 1000, CLASSIFIER_CENTRING);
-  return builder.graph(input, output);
+  return builder.graph([input], [output]);
 }
 
 function residualBlock(builder: NetworkBuilder, name: string, x: Value, width: number, stride: number, bottleneck: boolean): Value {

@@ -26,5 +26,5 @@ export function vgg16({ seed = 1, batch = "batch" }: NetworkOptions = {}): Graph
   x = builder.flatten("flatten", x);
   x = builder.relu("relu6", builder.linear("fc6", x, 4096));
   x = builder.relu("relu7", builder.linear("fc7", x, 4096));
-  return builder.graph(input, builder.classifier("fc8", x, 1000));
+  return builder.graph([input], [builder.classifier("fc8", x, 1000)]);
 }

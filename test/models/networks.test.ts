@@ -4,7 +4,7 @@ import { networks } from "../../models/networks.js";
 import { Random } from "../../models/random.js";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
 import type { Graph } from "../../src/graph/graph.js";
-import { elementCount, floatTensor, toFloat32 } from "../../src/graph/tensor.js";
+import { elementCount, floatTensor, int64Tensor, toFloat32 } from "../../src/graph/tensor.js";
 import { verifyGraph } from "../../src/graph/verify.js";
 import { createHostSession } from "../../src/host/index.js";
 
@@ -29,6 +29,22 @@ describe("networks", () => {
     expect(verifyGraph(graph)).toEqual([]);
     expect(parameters(graph)).toBe(count);
     expect(graph.types.get("input")?.shape).toEqual(["batch", 3, 224, 224]);
+  });
+
+  it.each([
+    ["bert_base", 109_482_240, ["batch", 20, 768]],
+    ["minilm", 22_713_216, ["batch", 20, 384]],
+    ["distilbert", 66_362_880, ["batch", 20, 768]],
+    ["vit_b_16", 86_567_656, ["batch", 1000]],
+    // 7,087,872 a block of GPT-2, and the last normalization.
+    ["gpt2_blocks", 4 * 7_087_872 + 2 * 768, ["batch", 20, 768]],
+    // Table of words, two LSTMs, scores.
+    ["lstm_tagger", 1_280_000 + 264_192 + 395_264 + 4369, ["batch", 20, 17]],
+  ])("%s has the published number of parameters, and the sequence length that is asked for", (name, count, shape) => {
+    const graph = networks[name]({ sequence: 20 });
+    expect(verifyGraph(graph)).toEqual([]);
+    expect(parameters(graph)).toBe(count);
+    expect(graph.types.get(graph.outputs[0])?.shape).toEqual(shape);
   });
 
   it("are the same for the same seed only", () => {
@@ -59,6 +75,44 @@ describe("networks", () => {
     }
     await session.dispose();
     expect(best.size).toBeGreaterThan(2);
+  });
+});
+
+describe("networks of text", () => {
+  it.each([
+    ["minilm", 30522],
+    ["lstm_tagger", 10000],
+  ])("%s answers texts differently, with values of order 1, and no otherwise for what is masked", async (name, vocabulary) => {
+    const graph = networks[name]({ batch: 2, sequence: 16 });
+    const session = await createHostSession(writeOnnx(graph));
+    const random = new Random(1, name);
+    const tokens = Array.from({ length: 32 }, () => Math.floor(random.uniform(0, vocabulary)));
+    const inputs = new Map(
+      graph.inputs.map((input) => [input, int64Tensor([2, 16], new Array(32).fill(input === "token_type_ids" ? 0 : 1))]),
+    );
+    inputs.set(graph.inputs[0], int64Tensor([2, 16], tokens));
+    const outputs = await session.run(inputs);
+    const values = toFloat32(outputs.get(graph.outputs[0])!);
+    const [first, second] = [values.subarray(0, values.length / 2), values.subarray(values.length / 2)];
+    const meanSquare = (data: Float32Array) => data.reduce((sum, value) => sum + value * value, 0) / data.length;
+    expect(meanSquare(values)).toBeGreaterThan(0.5);
+    expect(meanSquare(values)).toBeLessThan(30);
+    expect(meanSquare(first.map((value, index) => value - second[index]))).toBeGreaterThan(0.2 * meanSquare(values));
+    if (graph.inputs.includes("attention_mask")) {
+      const seen = Array.from({ length: 32 }, (_, index) => (index % 16 < 10 ? 1 : 0));
+      inputs.set("attention_mask", int64Tensor([2, 16], seen));
+      const masked = await session.run(inputs);
+      inputs.set(
+        graph.inputs[0],
+        int64Tensor(
+          [2, 16],
+          tokens.map((token, index) => (seen[index] === 1 ? token : 7)),
+        ),
+      );
+      const [a, b] = [masked, await session.run(inputs)].map((all) => toFloat32(all.get(graph.outputs[0])!).subarray(0, 384 * 10));
+      expect(Math.max(...a.map((value, index) => Math.abs(value - b[index])))).toBeLessThan(1e-4);
+    }
+    await session.dispose();
   });
 });
 
