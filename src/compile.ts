@@ -120,10 +120,13 @@ export interface ModelCheck {
  * Which of a model's operators can run on a NeuronCore. Open first dimensions without a batch size count as 1; where other
  * dimensions stay open, operators are judged by their type.
  */
-export async function checkModel(path: string, options: Pick<CompileOptions, "batchSize" | "inputShapes"> = {}): Promise<ModelCheck> {
+export async function checkModel(
+  path: string,
+  options: Pick<CompileOptions, "batchSize" | "inputShapes" | "inputValues"> = {},
+): Promise<ModelCheck> {
   const imported = await importModel(path);
   const types = imported.graph.inputs.map((name) => ({ name, type: imported.graph.types.get(name) }));
-  const given = options.inputShapes ?? new Map<string, readonly number[]>();
+  const given = new Set([...(options.inputShapes ?? []), ...(options.inputValues ?? [])].map(([name]) => name));
   const open = types.filter(({ name, type }) => !given.has(name) && type?.shape?.every((extent) => typeof extent === "number") !== true);
   const onlyBatch = open.every(({ type }) => type?.shape?.every((extent, axis) => typeof extent === "number" || axis === 0));
   if (!onlyBatch)
@@ -132,7 +135,7 @@ export async function checkModel(path: string, options: Pick<CompileOptions, "ba
       open.map(({ name }) => name),
     );
   const batchSize = options.batchSize ?? (open.length > 0 ? 1 : undefined);
-  const { graph, source, verdicts } = await check(path, {}, { batchSize, inputShapes: options.inputShapes }, imported);
+  const { graph, source, verdicts } = await check(path, {}, { ...options, batchSize }, imported);
   const reasons = new Map<string, Reason>();
   for (const node of graph.nodes) {
     const reason = verdicts.get(node.name);
@@ -160,8 +163,8 @@ function checkTypes({ framework, operators: source }: ImportedModel, open: reado
   };
 }
 
-function bindOptions({ batchSize, inputShapes, ioConfig }: CompileOptions): BindOptions {
-  return { batchSize, inputShapes, ioConfig: ioConfig === undefined ? undefined : parseIoConfig(ioConfig) };
+function bindOptions({ batchSize, inputShapes, inputValues, ioConfig }: CompileOptions): BindOptions {
+  return { batchSize, inputShapes, inputValues, ioConfig: ioConfig === undefined ? undefined : parseIoConfig(ioConfig) };
 }
 
 /** Import, normalise, check. */

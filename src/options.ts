@@ -1,4 +1,5 @@
 /** What a user may ask of a compile. */
+import type { Tensor } from "./graph/tensor.js";
 
 export interface CompileOptions {
   /** Shapes and dtypes of inputs, and outputs, in the vendor's form; parsed JSON. */
@@ -6,6 +7,8 @@ export interface CompileOptions {
   /** Extent of every input's open first dimension. */
   readonly batchSize?: number;
   readonly inputShapes?: ReadonlyMap<string, readonly number[]>;
+  /** Inputs whose value is fixed: they become constants, and requests don't give them. */
+  readonly inputValues?: ReadonlyMap<string, Tensor>;
   readonly dynamicBatchSize?: boolean;
   readonly neuroncorePipelineCores?: number;
   /** The vendor's words; `["all"]` if absent. */

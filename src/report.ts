@@ -17,6 +17,7 @@ export function manifestOptions(options: CompileOptions): ManifestOptions {
   return {
     ...(options.batchSize === undefined ? {} : { batchSize: options.batchSize }),
     inputShapes: Object.fromEntries(shapes.map(([name, shape]) => [name, [...shape]])),
+    ...(options.inputValues?.size ? { inputValues: [...options.inputValues.keys()].sort() } : {}),
     fastMath: [...(options.fastMath ?? ["all"])],
     ...(options.fp32Cast === undefined ? {} : { fp32Cast: options.fp32Cast }),
     neuroncorePipelineCores: options.neuroncorePipelineCores ?? 1,

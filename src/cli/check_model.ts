@@ -4,7 +4,8 @@ import { Command } from "commander";
 import type { ModelCheck } from "../compile.js";
 import type { Manifest } from "../neff/artifact.js";
 import { version } from "../version.js";
-import { inputShape, wholeNumber } from "./flags.js";
+import { readValues } from "./files.js";
+import { inputFile, inputShape, wholeNumber } from "./flags.js";
 import { columns, groupBy } from "./format.js";
 import { type Streams, Terminal } from "./terminal.js";
 
@@ -18,6 +19,7 @@ interface CheckFlags {
   expand_subgraph?: boolean;
   batchSize?: number;
   inputShape?: Map<string, readonly number[]>;
+  inputValue?: Map<string, string>;
   json?: boolean;
 }
 
@@ -30,6 +32,7 @@ export function checkModelCommand(streams: Streams): Command {
     .option("--expand_subgraph", "the operators inside each Neuron subgraph")
     .option("--batch-size <n>", "extent of every input's open first dimension; 1 if absent", wholeNumber("--batch-size", 1, 2 ** 31 - 1))
     .option("--input-shape <name=shape>", "shape of one input, as NAME=1,3,224,224; may be repeated", inputShape)
+    .option("--input-value <name=file>", "fix an input's value, from a .npy, .npz or .pb; may be repeated", inputFile)
     .option("--json", "print one JSON object")
     .action((path: string, flags: CheckFlags) => check(path, flags, new Terminal(streams, "WARN", flags.json)));
 }
@@ -44,7 +47,8 @@ async function check(path: string, flags: CheckFlags, terminal: Terminal): Promi
     return;
   }
   const { checkModel } = await import("../compile.js");
-  const verdict = await checkModel(path, { batchSize: flags.batchSize, inputShapes: flags.inputShape });
+  const inputValues = await readValues(flags.inputValue);
+  const verdict = await checkModel(path, { batchSize: flags.batchSize, inputShapes: flags.inputShape, inputValues });
   if (flags.json) terminal.object(uncompiledObject(verdict));
   else terminal.print(uncompiledLayout(verdict, flags));
 }

@@ -4,8 +4,8 @@ import type { Command } from "commander";
 import type { CompileReport } from "../compile.js";
 import { userError } from "../diagnostics/diagnostic.js";
 import type { CompileOptions } from "../options.js";
-import { checkWritable, writeWhole } from "./files.js";
-import { collect, inputShape, ioConfig, logLevel, oneOf, wholeNumber } from "./flags.js";
+import { checkWritable, readValues, writeWhole } from "./files.js";
+import { collect, inputFile, inputShape, ioConfig, logLevel, oneOf, wholeNumber } from "./flags.js";
 import { bytes, flops, groupBy, percent, significant, table } from "./format.js";
 import { type LogLevel, type Streams, Terminal } from "./terminal.js";
 
@@ -23,6 +23,7 @@ interface CompileFlags {
   ioConfig?: unknown;
   batchSize?: number;
   inputShape?: Map<string, readonly number[]>;
+  inputValue?: Map<string, string>;
   dynamicBatchSize?: boolean;
   neuroncorePipelineCores?: number;
   numNeuroncores?: number;
@@ -53,6 +54,7 @@ export function addCompile(program: Command, streams: Streams): void {
     .option("--io-config <json>", "shapes and types of inputs, and outputs: JSON or a file that holds it", ioConfig)
     .option("--batch-size <n>", "extent of every input's open first dimension", wholeNumber("--batch-size", 1, LARGEST))
     .option("--input-shape <name=shape>", "shape of one input, as NAME=1,3,224,224; may be repeated", inputShape)
+    .option("--input-value <name=file>", "fix an input's value, from a .npy, .npz or .pb; may be repeated", inputFile)
     .option("--dynamic-batch-size", "let the runtime split larger batches")
     .option(
       "--neuroncore-pipeline-cores <n>",
@@ -93,7 +95,8 @@ async function compile(models: readonly string[], flags: CompileFlags, terminal:
   checkWritable(flags.output);
   const { compileModel } = await import("../compile.js");
   const started = performance.now();
-  const { report, bytes: file } = await compileModel(models[0], compileOptions(flags, terminal));
+  const inputValues = await readValues(flags.inputValue);
+  const { report, bytes: file } = await compileModel(models[0], { ...compileOptions(flags, terminal), inputValues });
   writeWhole(flags.output, file);
   const result = {
     output: resolve(flags.output),

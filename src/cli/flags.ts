@@ -38,6 +38,13 @@ export function inputShape(value: string, before: ReadonlyMap<string, readonly n
   return new Map([...before, [match[1], shape]]);
 }
 
+/** Collects `NAME=FILE` of repeated `--input-value` flags: the file of each input's value. */
+export function inputFile(value: string, before: ReadonlyMap<string, string> = new Map()): Map<string, string> {
+  const at = value.indexOf("=");
+  if (at < 1 || at === value.length - 1) throw userError("NCC0409", { value });
+  return new Map([...before, [value.slice(0, at), value.slice(at + 1)]]);
+}
+
 /** `--io-config`: JSON itself, or the name of a file that holds it. The value is checked by `parseIoConfig`. */
 export function ioConfig(value: string): unknown {
   const inline = value.trimStart().startsWith("{");

@@ -59,7 +59,7 @@ export const messages = {
   NCC0357:
     "--batch-size {batch}: no input has an open first dimension ({inputs}); leave the flag out, or export the model with an open batch",
   NCC0358: "--batch-size {batch}: not a positive whole number",
-  NCC0359: "input {name}: --input-shape gives {first}, the io-config {second}; give the same shape or one of the two",
+  NCC0359: "input {name}: {first}, but {second}; give the same shape or one of the two",
   NCC0360: "io-config: input {name} has element type {dtype}, which is none{hint}; a type is a NumPy name such as float32 or int32",
   NCC0361: "io-config: input {name} has element type {dtype}, but the model's is {declared}; inputs are not converted, write {declared}",
   NCC0362: "io-config: the model has no output {name}{hint}; its outputs are {outputs}",
@@ -77,6 +77,7 @@ export const messages = {
   NCC0405: "--input-shape {value}: not of the form NAME=1,3,224,224",
   NCC0406: "--io-config: {detail}",
   NCC0408: "--input {value}: not of the form NAME=FILE, NAME=random:SEED or NAME=zeros",
+  NCC0409: "--input-value {value}: not of the form NAME=FILE",
   NCC0451: "--fast-math {word}: no such word{hint}; the words are {words}",
   NCC0452: "--fast-math {first} {second}: the two exclude each other; keep one",
   NCC0453: "--fp32-cast {word}: no such word{hint}; the words are {words}",

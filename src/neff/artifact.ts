@@ -65,6 +65,8 @@ const options = {
   fields: {
     batchSize: { optional: "count" },
     inputShapes: { record: { list: "count" } },
+    /** Names of the inputs that were fixed at compile time. */
+    inputValues: { optional: { list: "string" } },
     fastMath: { list: "string" },
     fp32Cast: { optional: "string" },
     neuroncorePipelineCores: "count",

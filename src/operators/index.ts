@@ -2,4 +2,5 @@
 export * from "./check.js";
 export { type Decomposition, decompose } from "./decompositions.js";
 export { inferTypes } from "./infer.js";
+export { parameterInputs } from "./parameters.js";
 export { allRecords, epilogueUse, ownInputs, recordOf, useOf } from "./registry.js";

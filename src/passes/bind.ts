@@ -2,6 +2,7 @@
 import { type Diagnostic, diagnostic, UserError, userError } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import type { Dim, Graph, TensorType } from "../graph/graph.js";
+import type { Tensor } from "../graph/tensor.js";
 import type { BindOptions, IoConfig, NormaliseOptions } from "./options.js";
 
 function formatShape(shape: readonly Dim[]): string {
@@ -25,10 +26,12 @@ function givenShapes(graph: Graph, bind: BindOptions): Map<string, { shape: read
     }
     const before = given.get(input);
     if (before && formatShape(before.shape) !== formatShape(shape)) {
-      throw userError("NCC0359", { name: input, first: formatShape(before.shape), second: formatShape(shape) });
+      const [first, second] = [before, { shape, source }].map((one) => `${one.source} gives ${formatShape(one.shape)}`);
+      throw userError("NCC0359", { name: input, first, second });
     }
     given.set(input, { shape, source });
   };
+  for (const [name, { shape }] of bind.inputValues ?? []) give(name, shape, `--input-value ${name}`);
   for (const [name, shape] of bind.inputShapes ?? []) give(name, shape, `--input-shape ${name}`);
   for (const [name, { shape }] of bind.ioConfig?.inputs ?? []) give(name, shape, `io-config ${name}`);
   return given;
@@ -68,8 +71,8 @@ function takeShape(name: string, declared: TensorType | undefined, shape: readon
   const given = formatShape(shape);
   const dims = declared?.shape;
   shape.forEach((extent, axis) => {
-    // Nothing to be given for an input that the model itself declares as empty.
-    const least = dims?.[axis] === 0 ? 0 : 1;
+    // Only a value, or an input that the model itself declares as empty, has no elements.
+    const least = dims?.[axis] === 0 || source.startsWith("--input-value") ? 0 : 1;
     if (!Number.isSafeInteger(extent) || extent < least) throw userError("NCC0353", { name, extent, given });
   });
   if (dims === undefined) return;
@@ -113,7 +116,19 @@ function openDimensions(graph: Graph, types: ReadonlyMap<string, TensorType>): D
   return diagnostic("NCC0356", { list, flags: batchSuffices ? `--batch-size N, or ${flags}` : flags });
 }
 
-/** Throws UserError NCC0351 to NCC0362: unknown names, shapes that don't fit, contradictions, and what stays open. */
+/** The graph with the values of some inputs, which have their declared types, as constants. */
+function fixInputs(graph: Graph, values: ReadonlyMap<string, Tensor>): Graph {
+  const constants = new Map(graph.constants);
+  for (const [name, value] of values) {
+    const input = resolve(name, graph.inputs)!;
+    const declared = graph.types.get(input)?.dtype;
+    if (declared !== undefined && declared !== value.dtype) throw userError("NCC0372", { name, seen: value.dtype, expected: declared });
+    constants.set(input, value);
+  }
+  return { ...graph, constants, inputs: graph.inputs.filter((input) => !constants.has(input)) };
+}
+
+/** Throws UserError NCC0351 to NCC0362 and NCC0372: unknown names, shapes that don't fit, contradictions, and what stays open. */
 export function bind(graph: Graph, options: Pick<NormaliseOptions, "bind">): Graph {
   const { batchSize, ioConfig } = options.bind;
   if (ioConfig) checkIoConfig(graph, ioConfig);
@@ -134,5 +149,5 @@ export function bind(graph: Graph, options: Pick<NormaliseOptions, "bind">): Gra
   }
   const open = openDimensions(graph, types);
   if (open) throw new UserError([open]);
-  return { ...graph, types };
+  return fixInputs({ ...graph, types }, options.bind.inputValues ?? new Map());
 }

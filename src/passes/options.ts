@@ -13,6 +13,8 @@ export interface IoConfig {
 export interface BindOptions {
   readonly batchSize?: number;
   readonly inputShapes?: ReadonlyMap<string, readonly number[]>;
+  /** Inputs that become constants. */
+  readonly inputValues?: ReadonlyMap<string, Tensor>;
   readonly ioConfig?: IoConfig;
 }
 

@@ -30,6 +30,7 @@ describe("wrong flags", () => {
     [["--minimum-segment-size", "-3"], "NCC0402"],
     [["--input-shape", "x"], "NCC0405: --input-shape x: not of the form"],
     [["--input-shape", "x=1,-2"], "NCC0405"],
+    [["--input-value", "axes"], "NCC0409: --input-value axes: not of the form NAME=FILE"],
     [["--io-config", "{"], "NCC0406: --io-config: it is not JSON"],
     [["--io-config", "nosuchfile"], "NCC0406: --io-config: nosuchfile is neither JSON nor a file"],
     [["--framework", "CAFFE"], "NCC0403: --framework CAFFE: no such word; known are ONNX, TENSORFLOW"],

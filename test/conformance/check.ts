@@ -1,4 +1,7 @@
-/** One test folder through compile and run, as the compiler places it and with all that can be on the NeuronCore. */
+/**
+ * One test folder through compile and run, as the compiler places it and with all that can be on the NeuronCore. There, inputs that only
+ * say what to do (axes, shapes) are fixed at compile time, as `--input-value` does.
+ */
 import { importModel } from "../../src/frontend/index.js";
 import type { Graph } from "../../src/graph/graph.js";
 import { fromBfloat16Bits, isFloat, numberAt, toBfloat16Bits } from "../../src/graph/tensor.js";
@@ -15,7 +18,7 @@ import {
   toNumbers,
   UserError,
 } from "../../src/index.js";
-import { recordOf } from "../../src/operators/index.js";
+import { parameterInputs, recordOf } from "../../src/operators/index.js";
 import { type Case, type DataSet, readCase } from "./cases.js";
 import { findFault, type Tolerance } from "./judge.js";
 
@@ -98,10 +101,12 @@ interface State {
 async function checkSet(test: Case, imported: Graph, set: DataSet, state: State): Promise<string | undefined> {
   const inputs = new Map(imported.inputs.flatMap((name, index) => (index < set.inputs.length ? [[name, set.inputs[index]] as const] : [])));
   const inputShapes = new Map([...inputs].map(([name, { shape }]) => [name, shape]));
-  const { operators } = await checkModel(test.model, { inputShapes });
+  const fixed = new Set(parameterInputs(imported));
+  const inputValues = new Map([...inputs].filter(([name]) => fixed.has(name)));
+  const { operators } = await checkModel(test.model, { inputShapes, inputValues });
   const supported = operators.flatMap((operator) => (operator.supported ? [operator.name] : []));
   const options: Record<Place, CompileOptions> = {
-    forced: { inputShapes, forceFuseOps: supported, minimumSegmentSize: 1, fastMath: ["none"] },
+    forced: { inputShapes, inputValues, forceFuseOps: supported, minimumSegmentSize: 1, fastMath: ["none"] },
     placed: { inputShapes },
   };
   for (const place of ["forced", "placed"] as const) {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { UserError } from "../../src/diagnostics/diagnostic.js";
+import { int64Tensor } from "../../src/graph/tensor.js";
 import { parseGraph } from "../../src/graph/text.js";
 import { bind } from "../../src/passes/bind.js";
 import { type BindOptions, parseIoConfig } from "../../src/passes/index.js";
@@ -50,10 +51,19 @@ describe("binding open dimensions", () => {
     const ioConfig = parseIoConfig({ inputs: { "x:0": [[2, 5], "float32"] }, outputs: ["x:0"] });
     expect(shapes(["x: float32[N, L]"], { ioConfig })).toEqual({ x: [2, 5] });
   });
+  test("an input with a value becomes a constant, and its shape counts", () => {
+    const value = int64Tensor([2], [0, 1]);
+    const bound = bind(graph("x: float32[N, 3]", "axes: int64[A]"), { bind: { batchSize: 4, inputValues: new Map([["axes", value]]) } });
+    expect(bound.inputs).toEqual(["x"]);
+    expect(bound.constants.get("axes")).toBe(value);
+    expect(bound.types.get("axes")).toEqual({ dtype: "int64", shape: [2] });
+  });
   test.each([
     ["NCC0351", ["image: float32[N]"], given({ imag: [1] }), "did you mean image?"],
     ["NCC0352", ["x: float32[N, 3]"], given({ x: [1] }), "[1] has 1 dimensions; the model's input [N, 3] has 2"],
     ["NCC0353", ["x: float32[N]"], given({ x: [0] }), "extent 0"],
+    ["NCC0354", ["x: int64[3]"], { inputValues: new Map([["x", int64Tensor([2], [0, 1])]]) }, "dimension 0 is 3"],
+    ["NCC0372", ["x: float32[2]"], { inputValues: new Map([["x", int64Tensor([2], [0, 1])]]) }, "dtype int64"],
     ["NCC0353", ["x: float32[N]"], given({ x: [1.5] }), "extent 1.5"],
     ["NCC0354", ["x: float32[N, 3]"], given({ x: [1, 4] }), "dimension 1 is 3"],
     ["NCC0355", ["x: float32[N]", "y: float32[N]"], given({ x: [1], y: [2] }), "N is 1 by --input-shape x but 2 by --input-shape y"],
