@@ -13,10 +13,12 @@ export {
   toFloat32,
   toNumbers,
 } from "./graph/tensor.js";
+export { type Instance, type InstanceName, instanceNames, instances } from "./hardware/hardware.js";
 export type { Artifact, Manifest, OperatorPlacement, Signature, StageManifest, SubgraphManifest, ValueSignature } from "./neff/artifact.js";
 export { readNeff, writeNeff } from "./neff/neff.js";
 export { supportedOperators } from "./operators/index.js";
 export type { CompileOptions } from "./options.js";
+export { predictService, type Service, type ServiceOptions } from "./predict.js";
 export { type Comparison, compareTensors } from "./runtime/compare.js";
 export { readTensorFile } from "./runtime/files/files.js";
 export { readNpy, writeNpy } from "./runtime/files/npy.js";

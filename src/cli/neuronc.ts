@@ -1,10 +1,11 @@
-/** `neuronc`: compile, list-operators and pipeline-plan. */
+/** `neuronc`: its commands. */
 import { Command, Option } from "commander";
 import { userError } from "../diagnostics/diagnostic.js";
 import { version } from "../version.js";
 import { addCompile, frameworks } from "./compile.js";
 import { logLevel, oneOf } from "./flags.js";
 import { addPipelinePlan } from "./pipeline_plan.js";
+import { addPredict } from "./predict.js";
 import { type Streams, Terminal } from "./terminal.js";
 
 export function neuronc(streams: Streams): Command {
@@ -15,6 +16,7 @@ export function neuronc(streams: Streams): Command {
     .addOption(new Option("--log-level <level>", "older name of --verbose").argParser(logLevel).hideHelp());
   addCompile(program, streams);
   addPipelinePlan(program, streams);
+  addPredict(program, streams);
   program
     .command("list-operators")
     .description("print the operators that run on NeuronCores, one a line")

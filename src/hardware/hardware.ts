@@ -29,3 +29,30 @@ function read(): Hardware {
 
 /** The NeuronCore-v1 as configured. */
 export const hardware: Hardware = read();
+
+/** An instance: its Inferentia chips, which form a chain, and the processors of its host. */
+export interface Instance {
+  readonly chips: number;
+  readonly vcpus: number;
+}
+
+export type InstanceName = keyof typeof inf1.instances;
+
+/** The instances by name, smallest first. */
+export const instances: Readonly<Record<InstanceName, Instance>> = inf1.instances;
+
+/** Their names, smallest first. */
+export const instanceNames = ["inf1.xlarge", "inf1.2xlarge", "inf1.6xlarge", "inf1.24xlarge"] as const satisfies readonly InstanceName[];
+
+/**
+ * The machine at the rates that it sustains, for predictions: the stated figures times the fitted shares. Instructions take the same
+ * cycles and DMAs the same bytes.
+ */
+export function sustained(figures: Hardware): Hardware {
+  return {
+    ...figures,
+    clockHz: figures.clockHz * figures.sustainedClockShare,
+    dramBandwidthPerChip: figures.dramBandwidthPerChip * figures.sustainedDramShare,
+    dmaBandwidthPerQueue: figures.dmaBandwidthPerQueue * figures.sustainedCoreDmaShare,
+  };
+}

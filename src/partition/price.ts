@@ -15,12 +15,20 @@ export interface PriceModel {
   readonly launchSeconds: number;
 }
 
+/** Operators that read only some elements of their first input: an embedding's rows. */
+const PICKING: ReadonlySet<string> = new Set(["Gather", "GatherElements", "GatherND", "Slice"]);
+
 /**
- * Each node takes the longer of its arithmetic and its memory traffic (every operand and result once): on the device at the sustained
+ * Each node takes the longer of its arithmetic and its memory traffic (every operand and result once, of a table only what is picked): on the device at the sustained
  * share of the peak and at DRAM bandwidth. `flops` counts a multiply-add as two; nodes of open shape count as free on both sides.
  */
 export function priceModel(graph: Graph, flops: (node: Node) => number, figures: Hardware = hardware): PriceModel {
-  const bytes = (node: Node) => [...node.inputs, ...node.outputs].reduce((sum, value) => sum + valueBytes(graph, value), 0);
+  const bytes = (node: Node) => {
+    const written = node.outputs.reduce((sum, value) => sum + valueBytes(graph, value), 0);
+    const read = node.inputs.map((value) => valueBytes(graph, value));
+    if (PICKING.has(node.op)) read[0] = Math.min(read[0], written);
+    return read.reduce((sum, count) => sum + count, written);
+  };
   return {
     hostSeconds: (node) => hostSeconds(flops(node), bytes(node), figures),
     deviceSeconds: (node) =>

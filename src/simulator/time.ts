@@ -6,8 +6,9 @@
  * at most as fast as one queue; transfers within SBUF share the core's own bandwidth.
  *
  * Requests. Semaphores start at 0 in each request, so that nothing orders one request's instructions against the next one's: a core starts
- * a request when it has completed the one before. In a pipeline, core c also waits for core c - 1 to complete that request. Latency is
- * that of a request alone; throughput is that of requests sent back to back, in the steady state, with all cores of a chip sharing its DRAM.
+ * a request when it has completed the one before. In a pipeline, core c also waits for core c - 1 to complete that request. Copies of the
+ * pipeline lie on cores one after the other and serve a request each; all cores of a chip share its DRAM. Latency is that of one request
+ * to each copy; throughput is that of requests sent back to back, in the steady state, the copies' requests spread over time.
  */
 import { type Hardware, hardware as inf1 } from "../hardware/hardware.js";
 import { computeCycles, dmaCost } from "../program/cost.js";
@@ -16,8 +17,10 @@ import { EventQueue, SharedBandwidth } from "./events.js";
 
 export interface TimeOptions {
   readonly hardware?: Hardware;
-  /** How the programs work together: stages of one request (the default), or copies that serve a request each. */
-  readonly arrangement?: "pipeline" | "replicas";
+  /** Pipelines of these programs side by side; 1 if absent. */
+  readonly copies?: number;
+  /** Time for which a pipeline's first core is idle between two requests; 0 if absent. */
+  readonly gapSeconds?: number;
   /** Also list when each instruction of a request sent alone ran. */
   readonly timeline?: boolean;
 }
@@ -33,14 +36,19 @@ export interface TimelineEntry {
 
 export interface TimeReport {
   readonly latencySeconds: number;
+  /** Of all copies together. */
   readonly throughputPerSecond: number;
-  /** For each core the seconds that each of its engines is busy with one request sent alone. */
+  /** For each core of the first copy the seconds that each of its engines is busy with one request. */
   readonly engines: readonly Readonly<Record<string, number>>[];
+  /** For each core of a copy the bytes that one request moves from or to DRAM, as its bandwidth is charged for them. */
+  readonly dramBytes: readonly number[];
   readonly timeline?: readonly TimelineEntry[];
 }
 
-/** Requests over which throughput is taken, after the pipeline is full. */
+/** Requests over which throughput is taken, and those before (after the pipeline is full) and after them. */
 const STEADY_REQUESTS = 3;
+const WARM_UP_REQUESTS = 1;
+const TRAILING_REQUESTS = 1;
 
 /** A stream with its costs worked out. */
 interface TimedStream {
@@ -118,50 +126,72 @@ class Core {
   }
 }
 
-/** Runs a number of requests through the cores. */
+/** What a machine is to do. */
+interface Run {
+  /** Stages of the pipeline. */
+  readonly stages: readonly (readonly TimedStream[])[];
+  readonly copies: number;
+  readonly requests: number;
+  readonly gapSeconds: number;
+  /** How much later than the copy before it each copy starts. */
+  readonly staggerSeconds: number;
+  readonly hardware: Hardware;
+  readonly timeline: boolean;
+}
+
+/** Runs a number of requests through each copy of a pipeline. */
 class Machine {
   readonly cores: readonly Core[];
   readonly timeline: TimelineEntry[] = [];
   readonly #events = new EventQueue();
   readonly #bandwidths: readonly SharedBandwidth[];
-  readonly #pipeline: boolean;
-  readonly #requests: number;
-  readonly #keepTimeline: boolean;
+  readonly #run: Run;
   #now = 0;
 
-  constructor(
-    programs: readonly (readonly TimedStream[])[],
-    requests: number,
-    pipeline: boolean,
-    hardware: Hardware,
-    keepTimeline: boolean,
-  ) {
+  constructor(run: Run) {
+    const { hardware, stages, copies } = run;
+    const count = stages.length * copies;
     const chips = Array.from(
-      { length: Math.ceil(programs.length / hardware.coresPerChip) },
+      { length: Math.ceil(count / hardware.coresPerChip) },
       () => new SharedBandwidth(hardware.dramBandwidthPerChip, hardware.dmaBandwidthPerQueue),
     );
-    this.cores = programs.map((streams, index) => new Core(index, streams, chips[Math.floor(index / hardware.coresPerChip)], hardware));
+    this.cores = Array.from(
+      { length: count },
+      (_, index) => new Core(index, stages[index % stages.length], chips[Math.floor(index / hardware.coresPerChip)], hardware),
+    );
     this.#bandwidths = [...chips, ...this.cores.map((core) => core.sbuf)];
-    this.#pipeline = pipeline;
-    this.#requests = requests;
-    this.#keepTimeline = keepTimeline;
+    this.#run = run;
   }
 
-  /** Starts a core's next request if it may. An empty program completes at once. */
+  #isFirst(core: Core): boolean {
+    return core.number % this.#run.stages.length === 0;
+  }
+
+  /** The cores that a pipeline's results come from, one a copy. */
+  get lastCores(): Core[] {
+    return this.cores.filter((_, index) => (index + 1) % this.#run.stages.length === 0);
+  }
+
+  /** Starts a core's next request if it may. */
   #begin(core: Core): void {
-    while (core.left === 0 && core.ends.length < this.#requests) {
-      const before = this.#pipeline && core.number > 0 ? this.cores[core.number - 1] : undefined;
-      if (before && before.ends.length <= core.ends.length) return;
-      core.reset();
-      if (core.left > 0) this.#startReady(core);
-      else this.#end(core);
-    }
+    if (core.left > 0 || core.ends.length >= this.#run.requests) return;
+    if (!this.#isFirst(core) && this.cores[core.number - 1].ends.length <= core.ends.length) return;
+    core.reset();
+    if (core.left > 0) this.#startReady(core);
+    else this.#end(core);
   }
 
   #end(core: Core): void {
     core.ends.push(this.#now);
-    const after = this.#pipeline ? this.cores[core.number + 1] : undefined;
-    if (after) this.#begin(after);
+    const after = this.cores[core.number + 1];
+    if (after && !this.#isFirst(after)) this.#begin(after);
+    if (this.#isFirst(core)) this.#beginAt(core, this.#now + this.#run.gapSeconds);
+    else this.#begin(core);
+  }
+
+  /** Tokens below 0 are starts of requests. */
+  #beginAt(core: Core, time: number): void {
+    this.#events.push(time, -1 - core.number);
   }
 
   #startReady(core: Core): void {
@@ -181,17 +211,16 @@ class Machine {
     core.left--;
     const { signal } = instructions[index];
     if (signal !== undefined) core.semaphores[signal]++;
-    if (this.#keepTimeline) {
+    if (this.#run.timeline) {
       this.timeline.push({ core: core.number, engine, instruction: index, startSeconds: core.started[stream], endSeconds: this.#now });
     }
-    if (core.left === 0) {
-      this.#end(core);
-      this.#begin(core);
-    } else this.#startReady(core);
+    if (core.left === 0) this.#end(core);
+    else this.#startReady(core);
   }
 
-  /** What an event was: the end of an instruction, or of the setup of a DMA that now moves its bytes. */
+  /** What an event was: the start of a request, the end of an instruction, or of the setup of a DMA that now moves its bytes. */
   #event(token: number): void {
+    if (token < 0) return this.#begin(this.cores[-1 - token]);
     const core = this.cores[token % this.cores.length];
     const stream = Math.floor(token / this.cores.length);
     const { bytes, onChip } = core.streams[stream];
@@ -201,7 +230,8 @@ class Machine {
   }
 
   run(): void {
-    for (const core of this.cores) this.#begin(core);
+    const { stages, staggerSeconds, requests } = this.#run;
+    for (const core of this.cores) if (this.#isFirst(core)) this.#beginAt(core, (core.number / stages.length) * staggerSeconds);
     for (;;) {
       let time = this.#events.time;
       let from: SharedBandwidth | undefined;
@@ -218,35 +248,47 @@ class Machine {
         this.#complete(this.cores[token % this.cores.length], Math.floor(token / this.cores.length));
       }
     }
-    if (this.cores.some((core) => core.ends.length < this.#requests)) throw new Error("the program's streams wait for each other");
+    if (this.cores.some((core) => core.ends.length < requests)) throw new Error("the program's streams wait for each other");
   }
 }
 
-/** Requests a second over the last `STEADY_REQUESTS` of a core. */
+/** Requests a second of a core over `STEADY_REQUESTS`. */
 function steadyRate(core: Core): number {
-  const last = core.ends.length - 1;
+  const last = core.ends.length - 1 - TRAILING_REQUESTS;
   const seconds = core.ends[last] - core.ends[last - STEADY_REQUESTS];
   return seconds > 0 ? STEADY_REQUESTS / seconds : Number.POSITIVE_INFINITY;
 }
 
-/** Times the infer sections of programs, one to a core from core 0 on. Throws if a program's streams block each other. */
+function dramBytes(streams: readonly TimedStream[]): number {
+  return streams.reduce((sum, { bytes, onChip }) => sum + bytes.reduce((part, count, index) => part + (onChip[index] ? 0 : count), 0), 0);
+}
+
+/** Times the infer sections of a pipeline's programs, one to a core from core 0 on. Throws if a program's streams block each other. */
 export function simulateTime(programs: readonly Program[], options: TimeOptions = {}): TimeReport {
-  const hardware = options.hardware ?? inf1;
-  const pipeline = options.arrangement !== "replicas";
-  const timed = programs.map((program) => {
+  const { hardware = inf1, copies = 1, gapSeconds = 0, timeline = false } = options;
+  const stages = programs.map((program) => {
     const buffers = new Map(program.buffers.map((buffer) => [buffer.name, buffer]));
     return program.infer.map((stream) => timedStream(stream, buffers, hardware));
   });
-  const alone = new Machine(timed, 1, pipeline, hardware, options.timeline === true);
+  const run = { stages, copies, requests: 1, gapSeconds, staggerSeconds: 0, hardware, timeline };
+  const alone = new Machine(run);
   alone.run();
   const latencySeconds = alone.cores.reduce((latest, core) => Math.max(latest, core.ends[0]), 0);
-  let throughputPerSecond = 1 / latencySeconds;
-  if (programs.length > 1) {
-    const streamed = new Machine(timed, programs.length + STEADY_REQUESTS, pipeline, hardware, false);
+  let throughputPerSecond = 1 / (latencySeconds + gapSeconds);
+  if (programs.length * copies > 1) {
+    const requests = programs.length + WARM_UP_REQUESTS + STEADY_REQUESTS + TRAILING_REQUESTS;
+    const streamed = new Machine({ ...run, requests, staggerSeconds: (latencySeconds + gapSeconds) / copies, timeline: false });
     streamed.run();
-    const counted = pipeline ? streamed.cores.slice(-1) : streamed.cores;
-    throughputPerSecond = counted.reduce((sum, core) => sum + steadyRate(core), 0);
+    throughputPerSecond = streamed.lastCores.reduce((sum, core) => sum + steadyRate(core), 0);
   }
-  const engines = alone.cores.map((core) => Object.fromEntries(core.streams.map(({ engine }, index) => [engine, core.busy[index]])));
-  return { latencySeconds, throughputPerSecond, engines, ...(options.timeline ? { timeline: alone.timeline } : {}) };
+  const engines = alone.cores
+    .slice(0, programs.length)
+    .map((core) => Object.fromEntries(core.streams.map(({ engine }, index) => [engine, core.busy[index]])));
+  return {
+    latencySeconds,
+    throughputPerSecond,
+    engines,
+    dramBytes: stages.map(dramBytes),
+    ...(timeline ? { timeline: alone.timeline } : {}),
+  };
 }
