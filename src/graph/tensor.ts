@@ -141,6 +141,23 @@ export function allocateData(dtype: DType, count: number): TensorData {
   }
 }
 
+/** The elements of `dtype` that stand at `offset` of the buffer, little-endian; a view. Throws where they are not aligned to their size. */
+export function viewOf(dtype: DType, buffer: ArrayBufferLike, offset: number, byteLength: number): TensorData {
+  const empty = allocateData(dtype, 0);
+  if (Array.isArray(empty)) throw new Error("strings have no bytes");
+  const length = byteLength / empty.BYTES_PER_ELEMENT;
+  if (empty instanceof Float32Array) return new Float32Array(buffer, offset, length);
+  if (empty instanceof Float64Array) return new Float64Array(buffer, offset, length);
+  if (empty instanceof Int8Array) return new Int8Array(buffer, offset, length);
+  if (empty instanceof Int16Array) return new Int16Array(buffer, offset, length);
+  if (empty instanceof Uint16Array) return new Uint16Array(buffer, offset, length);
+  if (empty instanceof Int32Array) return new Int32Array(buffer, offset, length);
+  if (empty instanceof Uint32Array) return new Uint32Array(buffer, offset, length);
+  if (empty instanceof BigInt64Array) return new BigInt64Array(buffer, offset, length);
+  if (empty instanceof BigUint64Array) return new BigUint64Array(buffer, offset, length);
+  return new Uint8Array(buffer, offset, length);
+}
+
 export function floatTensor(shape: readonly number[], data: Float32Array | readonly number[]): Tensor {
   return { dtype: "float32", shape, data: data instanceof Float32Array ? data : Float32Array.from(data) };
 }

@@ -1,7 +1,16 @@
 /** ONNX's TensorProto to and from the graph IR's Tensor. */
 import type { onnx as Onnx } from "onnx-proto";
 import { userError } from "../../diagnostics/diagnostic.js";
-import { allocateData, bytesPerElement, type DType, dtypes, elementCount, type Tensor, type TensorData } from "../../graph/tensor.js";
+import {
+  allocateData,
+  bytesPerElement,
+  type DType,
+  dtypes,
+  elementCount,
+  type Tensor,
+  type TensorData,
+  viewOf,
+} from "../../graph/tensor.js";
 import { onnx, type Payload, tensorField } from "./proto.js";
 
 /** TensorProto.DataType by element type. */
@@ -124,22 +133,6 @@ function fromStoredBytes(dtype: DType, count: number, stored: Pick<Payload, "byt
     return viewOf(dtype, bytes.buffer, start, bytes.length);
   }
   return viewOf(dtype, bytes.slice().buffer, 0, bytes.length);
-}
-
-function viewOf(dtype: DType, buffer: ArrayBufferLike, offset: number, byteLength: number): TensorData {
-  const empty = allocateData(dtype, 0);
-  if (Array.isArray(empty)) throw new Error("strings have no bytes");
-  const length = byteLength / empty.BYTES_PER_ELEMENT;
-  if (empty instanceof Float32Array) return new Float32Array(buffer, offset, length);
-  if (empty instanceof Float64Array) return new Float64Array(buffer, offset, length);
-  if (empty instanceof Int8Array) return new Int8Array(buffer, offset, length);
-  if (empty instanceof Int16Array) return new Int16Array(buffer, offset, length);
-  if (empty instanceof Uint16Array) return new Uint16Array(buffer, offset, length);
-  if (empty instanceof Int32Array) return new Int32Array(buffer, offset, length);
-  if (empty instanceof Uint32Array) return new Uint32Array(buffer, offset, length);
-  if (empty instanceof BigInt64Array) return new BigInt64Array(buffer, offset, length);
-  if (empty instanceof BigUint64Array) return new BigUint64Array(buffer, offset, length);
-  return new Uint8Array(buffer, offset, length);
 }
 
 function unpackBits(dtype: DType, count: number, bytes: ArrayLike<number>, bits: number): TensorData {
