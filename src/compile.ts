@@ -1,7 +1,7 @@
 /** The driver: it hands each phase what the one before it made. Nothing here knows an operator or an instruction. */
 import { createHash } from "node:crypto";
 import { fingerprint } from "./fingerprint.js";
-import { type ImportedModel, importModel, type SourceOperator } from "./frontend/index.js";
+import { type ImportedModel, type ImportOptions, importModel, type SourceOperator } from "./frontend/index.js";
 import type { Graph } from "./graph/graph.js";
 import { printGraph } from "./graph/text.js";
 import { verifyGraph } from "./graph/verify.js";
@@ -116,15 +116,14 @@ export interface ModelCheck {
   readonly note?: string;
 }
 
+export type CheckOptions = Pick<CompileOptions, "batchSize" | "inputShapes" | "inputValues" | "framework" | "signature" | "tagSet">;
+
 /**
  * Which of a model's operators can run on a NeuronCore. Open first dimensions without a batch size count as 1; where other
  * dimensions stay open, operators are judged by their type.
  */
-export async function checkModel(
-  path: string,
-  options: Pick<CompileOptions, "batchSize" | "inputShapes" | "inputValues"> = {},
-): Promise<ModelCheck> {
-  const imported = await importModel(path);
+export async function checkModel(path: string, options: CheckOptions = {}): Promise<ModelCheck> {
+  const imported = await importModel(path, options);
   const types = imported.graph.inputs.map((name) => ({ name, type: imported.graph.types.get(name) }));
   const given = new Set([...(options.inputShapes ?? []), ...(options.inputValues ?? [])].map(([name]) => name));
   const open = types.filter(({ name, type }) => !given.has(name) && type?.shape?.every((extent) => typeof extent === "number") !== true);
@@ -163,6 +162,11 @@ function checkTypes({ framework, operators: source }: ImportedModel, open: reado
   };
 }
 
+function importOptions({ framework, signature, tagSet, ioConfig }: CompileOptions): ImportOptions {
+  const { inputs, outputs } = ioConfig === undefined ? {} : parseIoConfig(ioConfig);
+  return { framework, signature, tagSet, inputs, outputs };
+}
+
 function bindOptions({ batchSize, inputShapes, inputValues, ioConfig }: CompileOptions): BindOptions {
   return { batchSize, inputShapes, inputValues, ioConfig: ioConfig === undefined ? undefined : parseIoConfig(ioConfig) };
 }
@@ -170,7 +174,7 @@ function bindOptions({ batchSize, inputShapes, inputValues, ioConfig }: CompileO
 /** Import, normalise, check. */
 async function check(path: string, options: CompileOptions, bind: BindOptions, given?: ImportedModel): Promise<CheckedModel> {
   options.progress?.("import");
-  const { graph: imported, operators: source, framework, files } = given ?? (await importModel(path));
+  const { graph: imported, operators: source, framework, files } = given ?? (await importModel(path, importOptions(options)));
   options.observe?.("import", () => text(imported));
   options.progress?.("normalise");
   const normalised = await normalise(imported, {

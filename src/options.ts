@@ -1,7 +1,14 @@
 /** What a user may ask of a compile. */
+
+import type { Framework } from "./frontend/model.js";
 import type { Tensor } from "./graph/tensor.js";
 
 export interface CompileOptions {
+  /** The model's framework; found from the file if absent. */
+  readonly framework?: Framework;
+  /** Of a SavedModel: the signature to compile (`serving_default`, else the first), and the tags of its meta graph, comma-separated. */
+  readonly signature?: string;
+  readonly tagSet?: string;
   /** Shapes and dtypes of inputs, and outputs, in the vendor's form; parsed JSON. */
   readonly ioConfig?: unknown;
   /** Extent of every input's open first dimension. */

@@ -2,10 +2,11 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { Command } from "commander";
 import type { ModelCheck } from "../compile.js";
+import { type Framework, frameworks } from "../frontend/model.js";
 import type { Manifest } from "../neff/artifact.js";
 import { version } from "../version.js";
 import { readValues } from "./files.js";
-import { inputFile, inputShape, wholeNumber } from "./flags.js";
+import { inputFile, inputShape, oneOf, wholeNumber } from "./flags.js";
 import { columns, groupBy } from "./format.js";
 import { type Streams, Terminal } from "./terminal.js";
 
@@ -20,6 +21,9 @@ interface CheckFlags {
   batchSize?: number;
   inputShape?: Map<string, readonly number[]>;
   inputValue?: Map<string, string>;
+  framework?: Framework;
+  signature?: string;
+  tagSet?: string;
   json?: boolean;
 }
 
@@ -27,12 +31,15 @@ export function checkModelCommand(streams: Streams): Command {
   return new Command("neuron-check-model")
     .description("Shows which operators of a model run on NeuronCores")
     .version(version)
-    .argument("<path>", "an ONNX model or a NEFF file")
+    .argument("<path>", "an ONNX file, a SavedModel's folder, a frozen GraphDef or a NEFF file")
     .option("--show_names", "one row for each operator, with its name")
     .option("--expand_subgraph", "the operators inside each Neuron subgraph")
     .option("--batch-size <n>", "extent of every input's open first dimension; 1 if absent", wholeNumber("--batch-size", 1, 2 ** 31 - 1))
     .option("--input-shape <name=shape>", "shape of one input, as NAME=1,3,224,224; may be repeated", inputShape)
     .option("--input-value <name=file>", "fix an input's value, from a .npy, .npz or .pb; may be repeated", inputFile)
+    .option("--framework <name>", `${frameworks.join(" or ")}; found from the file if absent`, oneOf("--framework", frameworks))
+    .option("--signature <name>", "of a SavedModel: the signature to check; serving_default, else the first if absent")
+    .option("--tag-set <tags>", "of a SavedModel: the tags of the meta graph to check, comma-separated; the one that has serve if absent")
     .option("--json", "print one JSON object")
     .action((path: string, flags: CheckFlags) => check(path, flags, new Terminal(streams, "WARN", flags.json)));
 }
@@ -48,7 +55,7 @@ async function check(path: string, flags: CheckFlags, terminal: Terminal): Promi
   }
   const { checkModel } = await import("../compile.js");
   const inputValues = await readValues(flags.inputValue);
-  const verdict = await checkModel(path, { batchSize: flags.batchSize, inputShapes: flags.inputShape, inputValues });
+  const verdict = await checkModel(path, { ...flags, inputShapes: flags.inputShape, inputValues });
   if (flags.json) terminal.object(uncompiledObject(verdict));
   else terminal.print(uncompiledLayout(verdict, flags));
 }

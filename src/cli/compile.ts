@@ -3,13 +3,12 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { CompileReport } from "../compile.js";
 import { userError } from "../diagnostics/diagnostic.js";
+import { type Framework, frameworks } from "../frontend/model.js";
 import type { CompileOptions } from "../options.js";
 import { checkWritable, readValues, writeWhole } from "./files.js";
 import { collect, inputFile, inputShape, ioConfig, logLevel, oneOf, wholeNumber } from "./flags.js";
 import { bytes, flops, groupBy, percent, significant, table } from "./format.js";
 import { type LogLevel, type Streams, Terminal } from "./terminal.js";
-
-export const frameworks = ["ONNX", "TENSORFLOW"] as const;
 
 /** The phases whose result `--print-ir-after` shows. */
 export const printablePhases = ["import", "normalise", "check", "partition", "lower", "schedule"] as const;
@@ -19,7 +18,9 @@ const PIPELINE_CORES = [1, 64] as const;
 const LARGEST = 2 ** 31 - 1;
 
 interface CompileFlags {
-  framework?: (typeof frameworks)[number];
+  framework?: Framework;
+  signature?: string;
+  tagSet?: string;
   ioConfig?: unknown;
   batchSize?: number;
   inputShape?: Map<string, readonly number[]>;
@@ -49,8 +50,10 @@ export function addCompile(program: Command, streams: Streams): void {
   program
     .command("compile")
     .description("compile a model to a NEFF file")
-    .argument("<model...>", "an ONNX file")
-    .option("--framework <name>", "the model's framework: ONNX; found from the file if absent", oneOf("--framework", frameworks))
+    .argument("<model...>", "an ONNX file, a SavedModel's folder or a frozen GraphDef")
+    .option("--framework <name>", `${frameworks.join(" or ")}; found from the file if absent`, oneOf("--framework", frameworks))
+    .option("--signature <name>", "of a SavedModel: the signature to compile; serving_default, else the first if absent")
+    .option("--tag-set <tags>", "of a SavedModel: the tags of the meta graph to compile, comma-separated; the one that has serve if absent")
     .option("--io-config <json>", "shapes and types of inputs, and outputs: JSON or a file that holds it", ioConfig)
     .option("--batch-size <n>", "extent of every input's open first dimension", wholeNumber("--batch-size", 1, LARGEST))
     .option("--input-shape <name=shape>", "shape of one input, as NAME=1,3,224,224; may be repeated", inputShape)
@@ -90,7 +93,6 @@ async function compile(models: readonly string[], flags: CompileFlags, terminal:
       expected: "one file is wanted; put the model before flags that take several words",
     });
   }
-  if (flags.framework === "TENSORFLOW") throw userError("NCC0114", { framework: flags.framework });
   for (const phase of flags.printIrAfter ?? []) oneOf("--print-ir-after", printablePhases)(phase.split(":")[0]);
   checkWritable(flags.output);
   const { compileModel } = await import("../compile.js");
@@ -112,6 +114,9 @@ async function compile(models: readonly string[], flags: CompileFlags, terminal:
 function compileOptions(flags: CompileFlags, terminal: Terminal): CompileOptions {
   const wanted = flags.printIrAfter ?? [];
   return {
+    framework: flags.framework,
+    signature: flags.signature,
+    tagSet: flags.tagSet,
     ioConfig: flags.ioConfig,
     batchSize: flags.batchSize,
     inputShapes: flags.inputShape,

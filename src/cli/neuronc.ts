@@ -1,8 +1,8 @@
 /** `neuronc`: its commands. */
 import { Command, Option } from "commander";
-import { userError } from "../diagnostics/diagnostic.js";
+import { type Framework, frameworks } from "../frontend/model.js";
 import { version } from "../version.js";
-import { addCompile, frameworks } from "./compile.js";
+import { addCompile } from "./compile.js";
 import { logLevel, oneOf } from "./flags.js";
 import { addPipelinePlan } from "./pipeline_plan.js";
 import { addPredict } from "./predict.js";
@@ -22,8 +22,7 @@ export function neuronc(streams: Streams): Command {
     .description("print the operators that run on NeuronCores, one a line")
     .requiredOption("--framework <name>", frameworks.join(" or "), oneOf("--framework", frameworks))
     .option("--json", "print one JSON object")
-    .action(async ({ framework, json }: { framework: (typeof frameworks)[number]; json?: boolean }) => {
-      if (framework === "TENSORFLOW") throw userError("NCC0114", { framework });
+    .action(async ({ framework, json }: { framework: Framework; json?: boolean }) => {
       const { supportedOperators } = await import("../operators/index.js");
       const names = [...supportedOperators(framework)];
       const terminal = new Terminal(streams, "WARN", json);

@@ -17,7 +17,7 @@ export const messages = {
   NCC0111: "{path}: has IR version {version}; {oldest} to {newest} are supported",
   NCC0112: "{path}: declares no opset of ONNX's default domain; opsets {oldest} to {newest} are supported",
   NCC0113: "{path}: uses opset {version}; {oldest} to {newest} are supported: export the model again with one of these",
-  NCC0114: "framework {framework}: not supported by this version; ONNX is",
+  NCC0114: "framework {framework}: not supported; {frameworks} are",
   NCC0120: "{tensor}: its external data file {location} is not there; copy it beside the model",
   NCC0121:
     "{tensor}: its external data {location} lies outside the model's folder; put the file beside the model and name it relative to it",

@@ -1,21 +1,29 @@
 /** Import: model files as graphs. */
 import { userError } from "../diagnostics/diagnostic.js";
-import type { ImportedModel } from "./model.js";
+import { detectFramework } from "./detect.js";
+import { frameworks, type ImportedModel } from "./model.js";
 import { importOnnx } from "./onnx/import.js";
+import type { ReadOptions } from "./tensorflow/read.js";
 
 export { type Framework, frameworks, type ImportedModel, type SourceOperator } from "./model.js";
 export { importOnnx } from "./onnx/import.js";
 export { readTensorProto, writeTensorProto } from "./onnx/tensor.js";
 export { type WriteOptions, writeOnnx } from "./onnx/write.js";
 
-export interface ImportOptions {
-  /** Which kind of file it is; ONNX unless given. */
+/** Beside the framework: which part of a TensorFlow model is wanted. */
+export interface ImportOptions extends ReadOptions {
+  /** Which kind of file it is; found from the file unless given. */
   readonly framework?: string;
 }
 
 /** A model file as a graph, with what tells of its source. Throws a UserError where the file is not a model of the framework. */
 export async function importModel(path: string, options: ImportOptions = {}): Promise<ImportedModel> {
-  const framework = options.framework ?? "ONNX";
-  if (framework !== "ONNX") throw userError("NCC0114", { framework });
-  return importOnnx(path);
+  switch (options.framework ?? detectFramework(path)) {
+    case "ONNX":
+      return importOnnx(path);
+    case "TENSORFLOW":
+      return (await import("./tensorflow/import.js")).importTensorFlow(path, options);
+    default:
+      throw userError("NCC0114", { framework: options.framework ?? "", frameworks: frameworks.join(" and ") });
+  }
 }

@@ -1,4 +1,6 @@
 /** The verdict on a node: whether a NeuronCore can run it, or the reason why not; its cost and exactness. */
+import type { Framework } from "../frontend/model.js";
+import { convertibleOperators } from "../frontend/tensorflow/convert.js";
 import { type Graph, isStatic, type Node, type TensorType } from "../graph/graph.js";
 import { type DType, elementCount } from "../graph/tensor.js";
 import { deviceTypes } from "../program/program.js";
@@ -12,16 +14,12 @@ const narrower: Partial<Record<DType, DType>> = { float64: "float32", int64: "in
 /** Most elements of a tensor on a NeuronCore: 32-bit addresses of 4-byte elements within a chip's 8 GiB. */
 const MOST_ELEMENTS = 2 ** 31;
 
-/** Frameworks whose operators map onto the records. */
-export type Framework = "ONNX";
-
 /** Names of the operators that can run on a NeuronCore, directly or decomposed, sorted. */
 export function supportedOperators(framework: Framework): string[] {
-  return framework === "ONNX"
-    ? allRecords()
-        .filter(isSupported)
-        .map((record) => record.name)
-    : [];
+  if (framework === "TENSORFLOW") return [...convertibleOperators];
+  return allRecords()
+    .filter(isSupported)
+    .map((record) => record.name);
 }
 
 export function isSupported(record: OperatorRecord): boolean {

@@ -1,57 +1,23 @@
 /** The files of an ONNX model: the model itself and its external data, read by range. */
-import { closeSync, fstatSync, openSync, readSync, realpathSync, type Stats, statSync } from "node:fs";
+import { realpathSync, statSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { type UserError, userError } from "../../diagnostics/diagnostic.js";
+import { tensorFlowKind } from "../detect.js";
+import { readRange, readWhole, statsOf, unreadable, withFile } from "../files.js";
 import type { ExternalData } from "./tensor.js";
 
 /** A protobuf message can't be larger. */
 const largestModel = 2 ** 31;
-const largestRead = 2 ** 30;
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-/** Reads bytes [offset, offset + length) of an open file into a buffer of its own; shorter where the file ends. */
-function readRange(file: number, offset: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  let done = 0;
-  while (done < length) {
-    const count = readSync(file, bytes, done, Math.min(length - done, largestRead), offset + done);
-    if (count === 0) return bytes.subarray(0, done);
-    done += count;
-  }
-  return bytes;
-}
-
-function withFile<T>(path: string, use: (file: number) => T): T {
-  const file = openSync(path, "r");
-  try {
-    return use(file);
-  } finally {
-    closeSync(file);
-  }
-}
 
 /** The content of a model file. Throws a UserError if there is none to read. */
 export function readModelFile(path: string): Uint8Array {
-  const unreadable = (error: unknown) => userError("NCC0104", { path, reason: reasonOf(error) });
-  let stats: Stats | undefined;
-  try {
-    stats = statSync(path, { throwIfNoEntry: false });
-  } catch (error) {
-    throw unreadable(error);
-  }
+  const stats = statsOf(path);
   if (stats === undefined) throw userError("NCC0101", { path });
   if (stats.isDirectory()) throw folderError(path);
   if (!stats.isFile()) throw userError("NCC0103", { path });
   if (stats.size === 0) throw userError("NCC0105", { path });
   if (stats.size > largestModel) throw userError("NCC0109", { path, bytes: stats.size });
-  try {
-    return withFile(path, (file) => readRange(file, 0, fstatSync(file).size));
-  } catch (error) {
-    throw unreadable(error);
-  }
+  return readWhole(path, stats.size);
 }
 
 function folderError(path: string): UserError {
@@ -100,7 +66,7 @@ export function externalDataOf(path: string, seen: Set<string>): ExternalData {
     try {
       return withFile(file, (open) => readRange(open, offset, length));
     } catch (error) {
-      throw userError("NCC0104", { path: location, reason: reasonOf(error) });
+      throw unreadable(location, error);
     }
   };
 }
@@ -134,32 +100,6 @@ export function notOnnx(path: string, bytes: Uint8Array, reason: string): UserEr
   const head = Buffer.from(bytes.subarray(0, 64)).toString("latin1");
   const other = otherKinds.find(({ at, magic }) => head.startsWith(magic, at));
   if (other !== undefined) return userError("NCC0108", { path, kind: other.kind, instead: other.instead });
-  const kind = tensorFlowKind(bytes);
+  const kind = tensorFlowKind(bytes, bytes.length);
   return kind === undefined ? userError("NCC0106", { path, reason }) : userError("NCC0107", { path, kind });
-}
-
-/** Which TensorFlow file this is, by the shape of its first fields: a SavedModel (version 1, then a MetaGraphDef), or a GraphDef of nodes. */
-function tensorFlowKind(bytes: Uint8Array): string | undefined {
-  if (bytes[0] === 0x08 && bytes[1] === 0x01 && bytes[2] === 0x12) {
-    const { length, next } = varintAt(bytes, 3);
-    if (next + length === bytes.length && bytes[next] === 0x0a) return "a SavedModel";
-  }
-  if (bytes[0] !== 0x0a) return undefined;
-  const node = varintAt(bytes, 1);
-  const name = varintAt(bytes, node.next + 1);
-  const op = name.next + name.length;
-  const isNode =
-    bytes[node.next] === 0x0a && op < node.next + node.length && bytes[op] === 0x12 && bytes[op + 2] > 0x40 && bytes[op + 2] < 0x80;
-  return isNode ? "a frozen GraphDef" : undefined;
-}
-
-function varintAt(bytes: Uint8Array, start: number): { length: number; next: number } {
-  let length = 0;
-  let next = start;
-  for (let scale = 1; next < bytes.length && scale < 2 ** 42; scale *= 128) {
-    const byte = bytes[next++];
-    length += (byte & 127) * scale;
-    if (byte < 128) break;
-  }
-  return { length, next };
 }

@@ -14,9 +14,16 @@ export interface Variable {
   readonly node: SourceNode;
 }
 
+export interface TensorValue {
+  readonly kind: "tensor";
+  readonly reference: FlatReference;
+  /** Where it is known. */
+  readonly constant?: Tensor;
+}
+
 /** What an output stands for: a value at run time, perhaps one that is known; or the handle of something that outlives a request. */
 export type Value =
-  | { readonly kind: "tensor"; readonly reference: FlatReference; readonly constant?: Tensor }
+  | TensorValue
   /** `isReference`: TensorFlow 1's variables, whose output is the value as well as what assignments change. */
   | { readonly kind: "variable"; readonly variable: Variable; readonly isReference: boolean }
   /** A table, iterator or other state. */
@@ -55,7 +62,7 @@ export class GraphBuilder {
   readonly nodes: FlatNode[] = [];
   private readonly names = new Set<string>();
   private readonly repeats = new Map<string, number>();
-  private readonly variables = new Map<string, Value>();
+  private readonly variables = new Map<string, TensorValue>();
 
   /** Adds a node; its name gets a number where another node has it. */
   add(name: string, op: string, inputs: readonly FlatReference[], attributes: ReadonlyMap<string, FlatAttribute>): FlatReference {
@@ -75,7 +82,7 @@ export class GraphBuilder {
     return free;
   }
 
-  constant(name: string, tensor: Tensor): Value {
+  constant(name: string, tensor: Tensor): TensorValue {
     const attributes = new Map<string, FlatAttribute>([
       ["value", { type: "tensor", value: tensor }],
       ["dtype", { type: "dtype", value: tensor.dtype }],
@@ -92,7 +99,7 @@ export class GraphBuilder {
   }
 
   /** The value of a variable: one constant, however often the variable is read. */
-  variable({ name }: Variable, read: () => Tensor): Value {
+  variable({ name }: Variable, read: () => Tensor): TensorValue {
     let value = this.variables.get(name);
     if (value === undefined) {
       value = this.constant(name, read());

@@ -1,7 +1,17 @@
 /** Makes one flat graph of a model's graph and its functions: calls inlined, variables frozen, conditions that are known decided. */
 import { userError } from "../../diagnostics/diagnostic.js";
 import type { Tensor } from "../../graph/tensor.js";
-import { attributesOf, GraphBuilder, neededNodes, type Outputs, type Place, type Port, type Value, type Variable } from "./builder.js";
+import {
+  attributesOf,
+  GraphBuilder,
+  neededNodes,
+  type Outputs,
+  type Place,
+  type Port,
+  type TensorValue,
+  type Value,
+  type Variable,
+} from "./builder.js";
 import { callFunction, callHandlers } from "./calls.js";
 import type { FlatGraph, FlatReference, FlatValue } from "./flat.js";
 import { type Library, orderedNodes, referenceName, type SourceGraph, type SourceNode, type SourceReference } from "./source.js";
@@ -104,7 +114,7 @@ export class Flattener {
   }
 
   /** A variable's value, as a constant. */
-  freeze(variable: Variable, builder: GraphBuilder): Value & { kind: "tensor" } {
+  freeze(variable: Variable, builder: GraphBuilder): TensorValue {
     this.frozen.set(variable.name, variable);
     return builder.variable(variable, () => this.options.valueOf(variable));
   }

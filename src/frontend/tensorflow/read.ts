@@ -1,13 +1,27 @@
 /** TensorFlow model files as flat graphs. */
-import type { FlatGraph } from "./flat.js";
+import { dirname, join } from "node:path";
+import { UserError, userError } from "../../diagnostics/diagnostic.js";
+import type { DType } from "../../graph/tensor.js";
+import { savedModelFiles, tensorFlowKind } from "../detect.js";
+import { readWhole, reasonOf, statsOf } from "../files.js";
+import type { Port } from "./builder.js";
+import { variableReader } from "./checkpoint.js";
+import { cutGraph, declaredPort, lastTensors, placeholders } from "./cut.js";
+import type { FlatGraph, FlatShape } from "./flat.js";
+import { Flattener, type FlattenOptions } from "./flatten.js";
+import { decode, type GraphDef, type MessageName, type Messages } from "./schema.js";
+import { chooseMetaGraph, chooseSignature, runnableSignatures } from "./signature.js";
+import { graphNodes, type Library, libraryOf, type SourceGraph } from "./source.js";
+import { parseText } from "./text.js";
+import { assignments, nameOf } from "./trace.js";
 
 export interface ReadOptions {
   /** The signature to read; `serving_default` unless given. A frozen graph has none. */
   readonly signature?: string;
-  /** The meta graph to read, by its tags, comma-separated; `serve` unless given. */
+  /** The meta graph to read, by its tags, comma-separated; the one that has `serve` unless given. */
   readonly tagSet?: string;
   /** Tensors to cut the graph at and to end it with, by name (`x:0`), in place of the signature's: a frozen graph names none itself. */
-  readonly inputs?: readonly string[];
+  readonly inputs?: ReadonlyMap<string, { readonly dtype: DType; readonly shape: FlatShape }>;
   readonly outputs?: readonly string[];
 }
 
@@ -15,14 +29,131 @@ export interface TensorFlowModel {
   readonly graph: FlatGraph;
   /** Every file that was read, the model's own first. */
   readonly files: readonly string[];
-  /** Keys of the signatures that the model has; none for a frozen graph. */
+  /** Names of the signatures that the model has; none for a frozen graph. */
   readonly signatures: readonly string[];
 }
+
+/** A protobuf message can't be larger. */
+const largestMessage = 2 ** 31;
 
 /**
  * Reads a SavedModel (its folder, or its saved_model.pb or .pbtxt) or a frozen GraphDef (.pb or .pbtxt).
  * Throws a UserError on anything that is not a usable model.
  */
-export async function readTensorFlow(path: string, _options: ReadOptions = {}): Promise<TensorFlowModel> {
-  throw new Error(`${path}: reading TensorFlow models is being built`);
+export async function readTensorFlow(path: string, options: ReadOptions = {}): Promise<TensorFlowModel> {
+  const file = openFile(path);
+  return file.kind === "SavedModel" ? readSavedModel(file, options) : readGraphDef(file, options);
+}
+
+interface ModelFile {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+  readonly isText: boolean;
+  readonly kind: "SavedModel" | "GraphDef";
+}
+
+function openFile(given: string): ModelFile {
+  const stats = statsOf(given);
+  if (stats === undefined) throw userError("NCC0130", { path: given });
+  const names = savedModelFiles.map((name) => join(given, name));
+  const path = stats.isDirectory() ? names.find((name) => statsOf(name)?.isFile()) : given;
+  if (path === undefined) throw userError("NCC0131", { path: given });
+  const size = statsOf(path)?.size ?? 0;
+  if (!statsOf(path)?.isFile()) throw userError("NCC0132", { path, reason: "it is no regular file" });
+  if (size === 0) throw userError("NCC0132", { path, reason: "it is empty" });
+  if (size > largestMessage) throw userError("NCC0133", { path, bytes: size });
+  const bytes = readWhole(path, size);
+  const isText = path.endsWith(".pbtxt");
+  const isSavedModel = stats.isDirectory() || savedModelFiles.some((name) => path.endsWith(name)) || looksLikeSavedModel(bytes, isText);
+  return { path, bytes, isText, kind: isSavedModel ? "SavedModel" : "GraphDef" };
+}
+
+function looksLikeSavedModel(bytes: Uint8Array, isText: boolean): boolean {
+  if (!isText) return tensorFlowKind(bytes, bytes.length) === "a SavedModel";
+  return /^\s*(saved_model_schema_version|meta_graphs)\b/.test(Buffer.from(bytes.subarray(0, 1000)).toString("latin1"));
+}
+
+function parse<N extends MessageName>({ path, bytes, isText }: ModelFile, name: N): Messages[N] {
+  try {
+    return isText ? parseText(name, bytes) : decode(name, bytes);
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw userError("NCC0132", { path, reason: `${reasonOf(error)}; is it cut short or damaged?` });
+  }
+}
+
+interface Source {
+  readonly path: string;
+  readonly proto: GraphDef;
+  /** For messages: what names the tensors. */
+  readonly user: string;
+  readonly signature: string;
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  /** The value of a variable of this graph. */
+  readonly variables: (graph: SourceGraph, library: Library) => FlattenOptions["valueOf"];
+}
+
+function readSavedModel(file: ModelFile, options: ReadOptions): TensorFlowModel {
+  const { path } = file;
+  const meta = chooseMetaGraph(path, parse(file, "SavedModel"), options.tagSet);
+  const proto = meta.graph_def;
+  if (proto === null) throw userError("NCC0132", { path, reason: "its meta graph has no graph; is it cut short?" });
+  const signature = chooseSignature(path, meta, options.signature);
+  const seen = new Set<string>();
+  const graph = flatten({
+    path,
+    proto,
+    user: `signature ${signature.name}`,
+    signature: signature.name,
+    inputs: signature.inputs,
+    outputs: signature.outputs,
+    variables: (source, library) => variableReader({ folder: dirname(path), meta, graph: source, library }, seen),
+  });
+  return { graph, files: [path, ...[...seen].sort()], signatures: runnableSignatures(meta) };
+}
+
+function readGraphDef(file: ModelFile, options: ReadOptions): TensorFlowModel {
+  const { path } = file;
+  const proto = parse(file, "GraphDef");
+  if (proto.node.length === 0) throw userError("NCC0132", { path, reason: "it has no nodes; is it cut short?" });
+  const nodes = graphNodes(proto);
+  const user = "the io-config";
+  const outputs = options.outputs?.length ? options.outputs : lastTensors(nodes);
+  if (outputs.length === 0) throw userError("NCC0155", { path });
+  const cuts = [...(options.inputs ?? [])].map(([name, given]) => {
+    const port = declaredPort(nodes, name, user);
+    return { ...port, dtype: port.dtype ?? given.dtype, shape: port.shape ?? given.shape };
+  });
+  const open = placeholders(nodes, outputs, new Set(cuts.map(({ name }) => name)));
+  const graph = flatten({
+    path,
+    proto,
+    user,
+    signature: "the graph",
+    inputs: [...cuts, ...open.map((name) => declaredPort(nodes, name, user))],
+    outputs: outputs.map((name) => declaredPort(nodes, name, user)),
+    variables: () => (variable) => {
+      throw userError("NCC0158", { node: variable.name, variable: variable.name });
+    },
+  });
+  return { graph, files: [path], signatures: [] };
+}
+
+/** The flat graph between a source's inputs and outputs. */
+function flatten({ proto, user, signature, inputs, outputs, variables }: Source): FlatGraph {
+  const text = inputs.find(({ dtype }) => dtype === "string");
+  if (text !== undefined) throw userError("NCC0149", { name: text.name });
+  const nodes = graphNodes(proto);
+  const library = libraryOf(proto);
+  const whole: SourceGraph = { name: "the graph", nodes, arguments: [], results: [], effects: [] };
+  const graph = cutGraph(signature, nodes, inputs, outputs, user);
+  const flattener = new Flattener({ library, signature, valueOf: variables(whole, library) });
+  const place = { prefix: "", attributes: {}, callers: [] };
+  const flat = flattener.flatten(graph, [], inputs, outputs, place);
+  const roots = graph.results.map(({ value }) => value.node);
+  for (const { variable, op, name } of assignments({ graph }, roots, library)) {
+    if (flattener.frozen.has(nameOf(variable))) throw userError("NCC0148", { node: name, op, variable: nameOf(variable) });
+  }
+  return flat;
 }

@@ -2,7 +2,7 @@
 import { userError } from "../../diagnostics/diagnostic.js";
 import { fromNumbers, numberAt, type Tensor } from "../../graph/tensor.js";
 import { attributesOf, type Outputs, outputsOf, type Place, type Value, type Variable } from "./builder.js";
-import type { Flattener, Handler } from "./flatten.js";
+import type { Handler } from "./flatten.js";
 import type { SourceNode } from "./source.js";
 import { tensorOf } from "./tensor.js";
 
