@@ -5,10 +5,10 @@
  */
 export const messages = {
   NCC0101: "{path}: no such file; give the path of a file that exists",
-  NCC0102: "{path}: is a directory; give the path of an ONNX file",
-  NCC0103: "{path}: not a regular file; give the path of an ONNX file",
+  NCC0102: "{path}: is a directory without a model; give an ONNX file, a SavedModel's folder or a frozen GraphDef",
+  NCC0103: "{path}: not a regular file; give an ONNX file, a SavedModel's folder or a frozen GraphDef",
   NCC0104: "{path}: can't be read: {reason}",
-  NCC0105: "{path}: is empty; give an ONNX file",
+  NCC0105: "{path}: is empty; give the whole file",
   NCC0106: "{path}: not an ONNX model: {reason}",
   NCC0107: "{path}: is a TensorFlow model ({kind}); compile it with --framework TENSORFLOW, or give an ONNX file",
   NCC0108: "{path}: looks like {kind}, not like an ONNX model; {instead}",
@@ -24,7 +24,6 @@ export const messages = {
   NCC0122:
     "{tensor}: its external data {location} holds {found} bytes from offset {offset} on, {expected} are needed; is the file cut short?",
   NCC0123: "{tensor}: its external data entry {key} is {value}; {expected}",
-  NCC0130: "{path}: no such file or folder; give a SavedModel's folder or a frozen GraphDef (.pb, .pbtxt)",
   NCC0131: "{path}: holds no saved_model.pb and no saved_model.pbtxt; give a SavedModel's folder or a frozen GraphDef (.pb, .pbtxt)",
   NCC0132: "{path}: not a TensorFlow model: {reason}",
   NCC0133: "{path}: holds {bytes} bytes; a protobuf message holds at most 2 GB: save the model as a SavedModel with variables",

@@ -43,6 +43,15 @@ export function unreadable(path: string, error: unknown): Error {
   return userError("NCC0104", { path, reason: reasonOf(error) });
 }
 
+/** What a model file is, which is there and holds something. Errors: NCC0101, NCC0103, NCC0104, NCC0105. */
+export function modelStats(path: string): Stats {
+  const stats = statsOf(path);
+  if (stats === undefined) throw userError("NCC0101", { path });
+  if (!stats.isFile()) throw userError("NCC0103", { path });
+  if (stats.size === 0) throw userError("NCC0105", { path });
+  return stats;
+}
+
 /** The content of a file of `size` bytes. Errors: NCC0104. */
 export function readWhole(path: string, size: number): Uint8Array {
   try {

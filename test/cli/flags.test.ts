@@ -34,7 +34,7 @@ describe("wrong flags", () => {
     [["--io-config", "{"], "NCC0406: --io-config: it is not JSON"],
     [["--io-config", "nosuchfile"], "NCC0406: --io-config: nosuchfile is neither JSON nor a file"],
     [["--framework", "CAFFE"], "NCC0403: --framework CAFFE: no such word; known are ONNX, TENSORFLOW"],
-    [["--framework", "TENSORFLOW"], "NCC0114: framework TENSORFLOW"],
+    [["--framework", "TENSORFLOW"], "NCC0101: model.onnx: no such file"],
     [["--verbose", "LOUD"], "NCC0403: --verbose LOUD"],
     [["--print-ir-after", "partitoin"], "NCC0403: --print-ir-after partitoin: no such word (did you mean partition?)"],
     [["--nosuchflag"], "NCC0401: unknown option '--nosuchflag'"],

@@ -3,7 +3,7 @@ import { realpathSync, statSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { type UserError, userError } from "../../diagnostics/diagnostic.js";
 import { tensorFlowKind } from "../detect.js";
-import { readRange, readWhole, statsOf, unreadable, withFile } from "../files.js";
+import { modelStats, readRange, readWhole, statsOf, unreadable, withFile } from "../files.js";
 import type { ExternalData } from "./tensor.js";
 
 /** A protobuf message can't be larger. */
@@ -11,13 +11,10 @@ const largestModel = 2 ** 31;
 
 /** The content of a model file. Throws a UserError if there is none to read. */
 export function readModelFile(path: string): Uint8Array {
-  const stats = statsOf(path);
-  if (stats === undefined) throw userError("NCC0101", { path });
-  if (stats.isDirectory()) throw folderError(path);
-  if (!stats.isFile()) throw userError("NCC0103", { path });
-  if (stats.size === 0) throw userError("NCC0105", { path });
-  if (stats.size > largestModel) throw userError("NCC0109", { path, bytes: stats.size });
-  return readWhole(path, stats.size);
+  if (statsOf(path)?.isDirectory()) throw folderError(path);
+  const { size } = modelStats(path);
+  if (size > largestModel) throw userError("NCC0109", { path, bytes: size });
+  return readWhole(path, size);
 }
 
 function folderError(path: string): UserError {

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { UserError, userError } from "../../diagnostics/diagnostic.js";
 import type { DType } from "../../graph/tensor.js";
 import { savedModelFiles, tensorFlowKind } from "../detect.js";
-import { readWhole, reasonOf, statsOf } from "../files.js";
+import { modelStats, readWhole, reasonOf, statsOf } from "../files.js";
 import type { Port } from "./builder.js";
 import { variableReader } from "./checkpoint.js";
 import { cutGraph, declaredPort, lastTensors, placeholders } from "./cut.js";
@@ -53,18 +53,14 @@ interface ModelFile {
 }
 
 function openFile(given: string): ModelFile {
-  const stats = statsOf(given);
-  if (stats === undefined) throw userError("NCC0130", { path: given });
-  const names = savedModelFiles.map((name) => join(given, name));
-  const path = stats.isDirectory() ? names.find((name) => statsOf(name)?.isFile()) : given;
+  const isFolder = statsOf(given)?.isDirectory() ?? false;
+  const path = isFolder ? savedModelFiles.map((name) => join(given, name)).find((name) => statsOf(name)) : given;
   if (path === undefined) throw userError("NCC0131", { path: given });
-  const size = statsOf(path)?.size ?? 0;
-  if (!statsOf(path)?.isFile()) throw userError("NCC0132", { path, reason: "it is no regular file" });
-  if (size === 0) throw userError("NCC0132", { path, reason: "it is empty" });
+  const { size } = modelStats(path);
   if (size > largestMessage) throw userError("NCC0133", { path, bytes: size });
   const bytes = readWhole(path, size);
   const isText = path.endsWith(".pbtxt");
-  const isSavedModel = stats.isDirectory() || savedModelFiles.some((name) => path.endsWith(name)) || looksLikeSavedModel(bytes, isText);
+  const isSavedModel = isFolder || savedModelFiles.some((name) => path.endsWith(name)) || looksLikeSavedModel(bytes, isText);
   return { path, bytes, isText, kind: isSavedModel ? "SavedModel" : "GraphDef" };
 }
 

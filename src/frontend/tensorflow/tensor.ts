@@ -160,7 +160,7 @@ function aligned(dtype: DType, content: Uint8Array): TensorData {
   for (let rest = length; rest > 0; rest = Math.floor(rest / 128)) head.push((rest % 128) + (rest > 127 ? 128 : 0));
   const before = new Uint8Array(buffer, 0, byteOffset).subarray(-head.length);
   if (misaligned > head.length || head.some((byte, index) => byte !== before[index])) {
-    return viewOf(dtype, content.slice().buffer, 0, length);
+    return viewOf(dtype, new Uint8Array(content).buffer, 0, length);
   }
   const start = byteOffset - misaligned;
   new Uint8Array(buffer).copyWithin(start, byteOffset, byteOffset + length);
