@@ -19,7 +19,7 @@ import type { LoadedProgram } from "./program/program.js";
 import { releaseBuffers } from "./release.js";
 import { launchMs, manifestOptions, notesOn, placeOperators, predict, shareOnNeuron, staticSignatures, valueSignatures } from "./report.js";
 import { simulateTime } from "./simulator/time.js";
-import { compileStage } from "./stage.js";
+import { compilePipeline } from "./stage.js";
 import { version } from "./version.js";
 
 type SubgraphReport = Omit<SubgraphManifest, "nodes">;
@@ -233,18 +233,18 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     const seconds = graph.nodes.reduce((sum, node) => sum + price.hostSeconds(node), 0);
     return { manifest: { ...common, ms: 1000 * seconds, throughputPerSecond: seconds > 0 ? 1 / seconds : 0 }, model: hostModel(graph) };
   }
-  const stages = [applyPrecision(graph, precision, recordOf)].map((stage) => compileStage(stage, options));
+  const { stages } = compilePipeline(applyPrecision(graph, precision, recordOf), options.neuroncorePipelineCores ?? 1, options);
   const time = simulateTime(stages.map(({ loaded }) => loaded.program));
   const ms = 1000 * time.latencySeconds;
   const manifest = {
     ...common,
     ms: ms + launchMs([...common.inputs, ...common.outputs]),
     throughputPerSecond: time.throughputPerSecond,
-    stages: stages.map(({ loaded: { program }, memory }, core) => ({
+    stages: stages.map(({ graph: own, loaded: { program }, memory }, core) => ({
       core,
-      operators: part.operators.length,
+      operators: new Set(own.nodes.flatMap(sourceOperators)).size,
       ...memory,
-      ms,
+      ms: 1000 * simulateTime([program]).latencySeconds,
       constants: constantIndex(program),
     })),
   };

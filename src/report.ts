@@ -34,9 +34,6 @@ export function manifestOptions(options: CompileOptions): ManifestOptions {
 /** Options that were accepted and do nothing yet, and other things to know. */
 export function notesOn(options: ManifestOptions, parts: Partition): string[] {
   const notes: string[] = [];
-  if (options.neuroncorePipelineCores > 1) {
-    notes.push(`--neuroncore-pipeline-cores ${options.neuroncorePipelineCores}: this version uses one core for each Neuron subgraph`);
-  }
   const idle = {
     "--dynamic-batch-size": options.dynamicBatchSize,
     "--enable-saturate-infinity": options.enableSaturateInfinity,

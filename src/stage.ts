@@ -1,29 +1,82 @@
-/** One stage, from its graph to a core's program: lowered and scheduled with as much kept on chip as fits. */
+/** From a Neuron subgraph to the programs of its cores: cut into stages, each lowered and scheduled with as much kept on chip as fits. */
 import { userError } from "./diagnostics/diagnostic.js";
 import { type Graph, isStatic } from "./graph/graph.js";
 import { elementCount } from "./graph/tensor.js";
-import { defaultBudget, lower } from "./lower/index.js";
+import { printGraph } from "./graph/text.js";
+import { hardware } from "./hardware/hardware.js";
+import { type Budget, defaultBudget, lower, operatorCosts, WORKING_BYTES } from "./lower/index.js";
 import type { Step } from "./lower/lowered.js";
 import type { CompileOptions } from "./options.js";
+import { type PipelinePlan, planPipeline } from "./pipeline/stages.js";
 import { checkProgram, describeFault } from "./program/check.js";
 import type { LoadedProgram, Program } from "./program/program.js";
 import { printOperation, printProgram } from "./program/text.js";
 import { type StageMemory, stageMemory } from "./report.js";
 import { schedule } from "./schedule/index.js";
 
+/** SBUF bytes a partition that weights can take where values make room for them. */
+const WEIGHT_ROOM = hardware.sbufBytesPerPartition - WORKING_BYTES;
+
 type StageOptions = Pick<CompileOptions, "progress" | "log" | "observe" | "verifyEach">;
 
 /** Shares of the usual budget that lowering may keep on chip, tried in turn until the schedule fits. */
 const BUDGET_SHARES = [1, 0.8, 0.6, 0.4, 0.2, 0];
 
+export interface CompiledStage {
+  readonly graph: Graph;
+  readonly loaded: LoadedProgram;
+  readonly memory: StageMemory;
+}
+
+export interface CompiledPipeline {
+  readonly stages: readonly CompiledStage[];
+  /** How it was cut; absent where one core was asked for. */
+  readonly plan?: PipelinePlan;
+}
+
+/** Programs for at most `cores` cores from a Neuron subgraph, after precision was applied. Errors: NCC0690 where no plan fits a core's memory. */
+export function compilePipeline(graph: Graph, cores: number, options: StageOptions): CompiledPipeline {
+  if (cores === 1) return { stages: [compileStage(graph, defaultBudget, options)] };
+  options.progress?.("pipeline");
+  const costs = operatorCosts(graph, lower(graph));
+  const costOf = (name: string) => costs.get(name) ?? fail(name);
+  const plan = planPipeline(graph, {
+    cores,
+    costOf: ({ name }) => {
+      const { busySeconds, weightBytes } = costOf(name);
+      return { seconds: Math.max(...Object.values(busySeconds)), weightBytes };
+    },
+    weightBytes: WEIGHT_ROOM,
+    hardware,
+  });
+  options.observe?.("pipeline", () =>
+    plan.stages.map((stage) => `// ${stage.name}\n${printGraph(stage, { elideConstants: true })}`).join("\n"),
+  );
+  const stages = plan.stages.map((stage) => {
+    const weights = stage.nodes.reduce((sum, { name }) => sum + (costs.get(name)?.weightBytes ?? 0), 0);
+    return compileStage(stage, weightsFirst(weights), options);
+  });
+  return { stages, plan };
+}
+
+function fail(name: string): never {
+  throw new Error(`node ${name} has no cost`);
+}
+
+/** Where all of a stage's weights fit, values have what they leave. */
+function weightsFirst(weightBytes: number): Budget {
+  if (weightBytes > WEIGHT_ROOM) return defaultBudget;
+  return { valueBytes: Math.min(defaultBudget.valueBytes, WEIGHT_ROOM - weightBytes), residentBytes: weightBytes };
+}
+
 /** A core's program for a stage of a Neuron subgraph, after precision was applied. Errors: NCC0690 where no plan fits the core's memory. */
-export function compileStage(graph: Graph, options: StageOptions): { loaded: LoadedProgram; memory: StageMemory } {
+function compileStage(graph: Graph, budget: Budget, options: StageOptions): CompiledStage {
   let needed = "";
   for (const share of BUDGET_SHARES) {
     options.progress?.("lower");
     const lowered = lower(graph, {
-      valueBytes: Math.floor(share * defaultBudget.valueBytes),
-      residentBytes: Math.floor(share * defaultBudget.residentBytes),
+      valueBytes: Math.floor(share * budget.valueBytes),
+      residentBytes: Math.floor(share * budget.residentBytes),
     });
     options.observe?.(`lower ${graph.name}`, () => [...lowered.load, ...lowered.infer].map(stepText).join(""));
     options.progress?.("schedule");
@@ -37,7 +90,7 @@ export function compileStage(graph: Graph, options: StageOptions): { loaded: Loa
     options.observe?.(`schedule ${graph.name}`, () => printProgram(program));
     if (options.verifyEach) verifyProgram(program);
     const loaded = { program, constants: lowered.constants };
-    return { loaded, memory: stageMemory(loaded, facts.sbufPeakBytes, facts.sbufBoundBytes) };
+    return { graph, loaded, memory: stageMemory(loaded, facts.sbufPeakBytes, facts.sbufBoundBytes) };
   }
   throw userError("NCC0690", { name: graph.name, needed, largest: largestValues(graph) });
 }

@@ -9,7 +9,7 @@ export class Emitter {
   /** How many names were made from each stem. */
   readonly #counts = new Map<string, number>();
   readonly #sections = { load: [] as Step[], infer: [] as Step[] };
-  readonly #constants = new Map<string, Uint8Array>();
+  readonly #constants = new Map<string, () => Uint8Array>();
   #section: "load" | "infer" = "infer";
   #origin = "";
 
@@ -43,7 +43,8 @@ export class Emitter {
     };
   }
 
-  dram(name: string, kind: DramKind, dtype: DeviceType, shape: readonly number[], data?: Uint8Array): string {
+  /** `data` gives a constant's bytes; it is called when the program's constants are read. */
+  dram(name: string, kind: DramKind, dtype: DeviceType, shape: readonly number[], data?: () => Uint8Array): string {
     const unique = kind === "input" || kind === "output" ? name : this.#unique(name);
     this.#names.add(unique);
     this.#buffers.push({ name: unique, space: "dram", kind, dtype, shape });
@@ -64,6 +65,17 @@ export class Emitter {
   }
 
   finish(name: string): LoweredProgram {
-    return { name, buffers: this.#buffers, load: this.#sections.load, infer: this.#sections.infer, constants: this.#constants };
+    const sources = this.#constants;
+    let constants: Map<string, Uint8Array> | undefined;
+    return {
+      name,
+      buffers: this.#buffers,
+      load: this.#sections.load,
+      infer: this.#sections.infer,
+      get constants() {
+        constants ??= new Map([...sources].map(([buffer, data]) => [buffer, data()]));
+        return constants;
+      },
+    };
   }
 }

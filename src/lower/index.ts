@@ -16,12 +16,13 @@ import { lowerSoftmax } from "./softmax.js";
 import { Values } from "./values.js";
 import { PackedConstants } from "./weights.js";
 
+export { type OperatorCost, operatorCosts } from "./cost.js";
 export type { LoweredProgram } from "./lowered.js";
 export type { Budget } from "./plan.js";
 export { defaultBudget } from "./plan.js";
 
 /** SBUF bytes a partition that scheduling needs beside what lowering places: tiles in flight. */
-const WORKING_BYTES = Math.floor(hardware.sbufBytesPerPartition * 0.3);
+export const WORKING_BYTES = Math.floor(hardware.sbufBytesPerPartition * 0.3);
 
 function lowerNode(context: Context, node: Node): void {
   const lowering = recordOf(node.op, node.domain)?.lowering;

@@ -21,6 +21,6 @@ export interface LoweredProgram {
   readonly buffers: readonly LoweredBuffer[];
   readonly load: readonly Step[];
   readonly infer: readonly Step[];
-  /** Raw little-endian elements of the constant DRAM buffers. */
+  /** Raw little-endian elements of the constant DRAM buffers; packed when they are first read. */
   readonly constants: ReadonlyMap<string, Uint8Array>;
 }

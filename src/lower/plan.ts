@@ -166,7 +166,7 @@ export function chooseOnChip(
 }
 
 /** The weights that a node contracts with on the tensor engine, as lowering cuts them; undefined if it has none. */
-function weightShape(graph: Graph, node: Node): WeightShape | undefined {
+export function weightShape(graph: Graph, node: Node): WeightShape | undefined {
   const lowering = lowerings(node);
   const weights = graph.constants.get(node.inputs[1]);
   if (!weights) return undefined;

@@ -125,7 +125,8 @@ export class Values {
     if (value.dram) return value.dram;
     const strides = rowMajorStrides(value.shape);
     if (value.constant) {
-      const buffer = this.#emitter.dram(value.name, "constant", value.dtype, value.shape, deviceData(value.constant, value.dtype));
+      const { constant, dtype } = value;
+      const buffer = this.#emitter.dram(value.name, "constant", dtype, value.shape, () => deviceData(constant, dtype));
       value.dram = { buffer, offset: 0, strides };
       return value.dram;
     }
@@ -302,7 +303,7 @@ export class Values {
     for (const [index, column] of this.#columns.entries()) {
       for (let p = 0; p < column.length; p++) packed[p * count + index] = column[p];
     }
-    const dram = this.#emitter.dram(`${COLUMNS}.dram`, "constant", "float32", [partitions, count], new Uint8Array(packed.buffer));
+    const dram = this.#emitter.dram(`${COLUMNS}.dram`, "constant", "float32", [partitions, count], () => new Uint8Array(packed.buffer));
     const chip = this.#emitter.chip(COLUMNS, "sbuf", "float32", partitions, count);
     this.#emitter.whileLoading(() => this.move({ ...chip, buffer: dram, space: "dram", partitionStride: count }, chip));
   }

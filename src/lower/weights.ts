@@ -122,7 +122,7 @@ export class LoadedWeights {
     const perPartition = run.length * this.#perChannel;
     const label = `${name}.${this.#group.outputs[0].start}.${start}`;
     const dram = context.packed.get(this.#source, `${label.slice(name.length)}`, () =>
-      context.emitter.dram(label, "constant", dtype, [count, perPartition], this.#pack(run)),
+      context.emitter.dram(label, "constant", dtype, [count, perPartition], () => this.#pack(run)),
     );
     const chip = context.values.temporary(`${label}.sbuf`, dtype, partition, count, [perPartition]);
     context.values.move({ ...chip, buffer: dram, space: "dram", partitionStart: 0, partitionStride: perPartition }, chip);

@@ -12,6 +12,8 @@ export interface CutNode {
   readonly size: number;
   /** Time to move its output between two devices: both pay it, once for a node and device. */
   readonly transfer: number;
+  /** Time for which its output occupies a link between two chips; 0 if absent. */
+  readonly hop?: number;
 }
 
 export interface CutProblem extends Dag {
@@ -19,6 +21,10 @@ export interface CutProblem extends Dag {
   readonly devices: number;
   /** Bytes that a device holds. */
   readonly capacity: number;
+  /** Time for each byte beyond that, while the device computes; infinite if absent. */
+  readonly excess?: number;
+  /** Devices form a chain of chips of so many each. Between chips the outputs that are wanted further on pass a link; no links if absent. */
+  readonly devicesPerChip?: number;
 }
 
 export interface Cut {
@@ -40,6 +46,8 @@ interface Border {
   readonly size: number;
   /** Members whose output goes outside. */
   readonly crossing: readonly number[];
+  /** Time for which their outputs occupy a link that lies here. */
+  readonly link: number;
 }
 
 interface Choice {
@@ -58,13 +66,20 @@ export function cut(problem: CutProblem): Cut | undefined {
   return best && { ...best, bound: every ? best.value : lowerBound(problem) };
 }
 
-function lowerBound({ nodes, devices }: CutProblem): number {
-  const work = nodes.map((node) => node.work);
-  return Math.max(work.reduce((a, b) => a + b, 0) / devices, ...work);
+function lowerBound(problem: CutProblem): number {
+  const { nodes, devices } = problem;
+  const total = (of: (node: CutNode) => number) => nodes.reduce((sum, node) => sum + of(node), 0);
+  const share = alone(problem, total((node) => node.work) / devices, total((node) => node.size) / devices);
+  return nodes.reduce((most, { work, size }) => Math.max(most, alone(problem, work, size)), share);
+}
+
+/** Time of a device for its own work: weights that it can't hold stream past meanwhile. */
+function alone({ capacity, excess = Number.POSITIVE_INFINITY }: CutProblem, work: number, size: number): number {
+  return size <= capacity ? work : Math.max(work, (size - capacity) * excess);
 }
 
 function search(problem: CutProblem, sets: readonly NodeSet[], limit: number): Pick<Cut, "value" | "stages"> | undefined {
-  const { nodes, devices, capacity } = problem;
+  const { nodes, devices, devicesPerChip = Number.POSITIVE_INFINITY } = problem;
   const borders = sets.map((set) => borderOf(problem, set));
   // best[k][i]: the first k devices run the nodes of border i.
   const best = Array.from({ length: devices + 1 }, () => new Array<Choice | undefined>(sets.length).fill(undefined));
@@ -74,11 +89,13 @@ function search(problem: CutProblem, sets: readonly NodeSet[], limit: number): P
     if (open.length === 0) continue;
     for (let end = start + 1; end < borders.length; end++) {
       const to = borders[end];
-      if (to.work - from.work > limit || to.size - from.size > capacity || !contains(to.set, from.set)) continue;
-      const cost = to.work - from.work + transfers(problem, from, to);
+      const own = alone(problem, to.work - from.work, to.size - from.size);
+      if (own === Number.POSITIVE_INFINITY || own > limit || !contains(to.set, from.set)) continue;
+      const cost = own + transfers(problem, from, to);
       if (cost > limit) continue;
       for (const used of open) {
-        const value = Math.max(best[used][start]?.value ?? 0, cost);
+        const link = (used + 1) % devicesPerChip === 0 ? to.link : 0;
+        const value = Math.max(best[used][start]?.value ?? 0, cost, link);
         if (value < (best[used + 1][end]?.value ?? Number.POSITIVE_INFINITY)) best[used + 1][end] = { value, from: start };
       }
     }
@@ -98,11 +115,13 @@ function search(problem: CutProblem, sets: readonly NodeSet[], limit: number): P
 
 function borderOf({ nodes, successors }: CutProblem, set: NodeSet): Border {
   const members = [...nodes.keys()].filter((node) => has(set, node));
+  const crossing = members.filter((node) => successors[node].some((target) => !has(set, target)));
   return {
     set,
     work: members.reduce((sum, node) => sum + nodes[node].work, 0),
     size: members.reduce((sum, node) => sum + nodes[node].size, 0),
-    crossing: members.filter((node) => successors[node].some((target) => !has(set, target))),
+    crossing,
+    link: crossing.reduce((sum, node) => sum + (nodes[node].hop ?? 0), 0),
   };
 }
 

@@ -3,6 +3,8 @@
 export interface Dag {
   /** Indices of the nodes that each node's output goes to, each once. */
   readonly successors: readonly (readonly number[])[];
+  /** So many nodes, those of the lowest indices, are in every set but the empty one; none of them has a predecessor outside. 0 if absent. */
+  readonly first?: number;
 }
 
 /** A set of nodes, 32 to a word. */
@@ -22,12 +24,21 @@ export function predecessorsOf({ successors }: Dag): number[][] {
   return predecessors;
 }
 
+/** The empty set, and the least one that is not, where that is a given one. */
+function beginnings({ successors, first = 0 }: Dag): NodeSet[] {
+  const empty: NodeSet = new Uint32Array((successors.length + 31) >>> 5);
+  if (first === 0) return [empty];
+  let least = empty;
+  for (let node = 0; node < first; node++) least = withNode(least, node);
+  return [empty, least];
+}
+
 /** The downsets in order of size, the empty one first, the whole last; undefined where there are more than `limit`. */
 export function allDownsets(dag: Dag, limit: number): NodeSet[] | undefined {
   const predecessors = predecessorsOf(dag);
   const count = dag.successors.length;
-  const found: NodeSet[] = [];
-  let layer = new Map<string, NodeSet>([["", new Uint32Array((count + 31) >>> 5)]]);
+  const found = beginnings(dag);
+  let layer = new Map(found.splice(-1).map((set) => [set.join(), set]));
   while (layer.size > 0) {
     const next = new Map<string, NodeSet>();
     for (const set of layer.values()) {
@@ -45,12 +56,16 @@ export function allDownsets(dag: Dag, limit: number): NodeSet[] | undefined {
 
 /** The downsets that a depth-first topological order passes: branches stay together. Undefined where the graph has a cycle. */
 export function downsetsOfOneOrder(dag: Dag): NodeSet[] | undefined {
+  const { first = 0, successors } = dag;
   const waiting = predecessorsOf(dag).map((before) => before.length);
-  const ready = waiting.flatMap((count, node) => (count === 0 ? [node] : [])).reverse();
-  const sets: NodeSet[] = [new Uint32Array((waiting.length + 31) >>> 5)];
+  for (let node = 0; node < first; node++) for (const target of successors[node]) waiting[target]--;
+  const ready = waiting.flatMap((count, node) => (count === 0 && node >= first ? [node] : [])).reverse();
+  const sets = beginnings(dag);
+  let placed = first;
   for (let node = ready.pop(); node !== undefined; node = ready.pop()) {
+    placed++;
     sets.push(withNode(sets[sets.length - 1], node));
-    for (const target of dag.successors[node]) if (--waiting[target] === 0) ready.push(target);
+    for (const target of successors[node]) if (--waiting[target] === 0) ready.push(target);
   }
-  return sets.length === waiting.length + 1 ? sets : undefined;
+  return placed === waiting.length ? sets : undefined;
 }

@@ -1,6 +1,6 @@
 import { expect, it, vi } from "vitest";
 import { parseGraph } from "../../src/graph/text.js";
-import { compileStage } from "../../src/stage.js";
+import { compilePipeline } from "../../src/stage.js";
 import { refusal } from "../refusal.js";
 
 vi.mock("../../src/schedule/index.js", () => ({
@@ -11,5 +11,5 @@ it("a stage that no plan fits names its largest values", () => {
   const graph = parseGraph(`graph "big" { input %x: float32[2, 3]
     %y: float32[2, 3] = Relu(%x) @r
     output %y }`);
-  expect(refusal(() => compileStage(graph, {}))).toMatch(/^NCC0690: big: .*9 bytes of sbuf.*x float32\[2, 3\], y float32\[2, 3\]/);
+  expect(refusal(() => compilePipeline(graph, 1, {}))).toMatch(/^NCC0690: big: .*9 bytes of sbuf.*x float32\[2, 3\], y float32\[2, 3\]/);
 });

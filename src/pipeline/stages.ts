@@ -1,0 +1,126 @@
+/** Pipelines: a Neuron subgraph cut into consecutive graphs, one a NeuronCore, for requests that follow one another. */
+import { type Graph, indexGraph, type Node, staticType } from "../graph/graph.js";
+import { bytesPerElement, elementCount } from "../graph/tensor.js";
+import type { Hardware } from "../hardware/hardware.js";
+import { cut as subgraphOf } from "../partition/subgraph.js";
+import { type Cut, type CutNode, cut } from "./cut.js";
+
+/** What the cutter has to know of an operator. */
+export interface StageCost {
+  readonly seconds: number;
+  /** SBUF bytes a partition of its weights. */
+  readonly weightBytes: number;
+}
+
+export interface PipelinePlan {
+  /** In order. What a stage reads the stages before it give; the first alone reads the subgraph's inputs. */
+  readonly stages: readonly Graph[];
+  /** By the costs that the cut rests on: time of the slowest stage, and what no cut can be below. */
+  readonly slowestSeconds: number;
+  readonly boundSeconds: number;
+}
+
+export interface PipelineOptions {
+  /** At most so many stages. */
+  readonly cores: number;
+  readonly costOf: (node: Node) => StageCost;
+  /** SBUF bytes a partition that a core has for weights. */
+  readonly weightBytes: number;
+  readonly hardware: Hardware;
+}
+
+/**
+ * Cuts a graph, after precision was applied, into at most so many stages: no operator is changed, so that what a request gives does not depend on
+ * the cut. A value that a later stage reads is stored in the type that it has in the graph.
+ */
+export function planPipeline(graph: Graph, options: PipelineOptions): PipelinePlan {
+  const inputs = graph.inputs;
+  const problem = problemOf(graph, options);
+  const found = cut(problem);
+  if (!found) throw new Error(`${graph.name}: no cut, though none is refused`);
+  const members = found.stages.map((stage) =>
+    stage.flatMap((index) => (index < inputs.length ? [] : [graph.nodes[index - inputs.length]])),
+  );
+  return { stages: stageGraphs(graph, members), ...limits(found) };
+}
+
+function limits({ value, bound }: Cut): Pick<PipelinePlan, "slowestSeconds" | "boundSeconds"> {
+  return { slowestSeconds: value, boundSeconds: bound };
+}
+
+/** The graph's inputs, which the first stage takes, then its nodes. */
+function problemOf(graph: Graph, { cores, costOf, weightBytes, hardware }: PipelineOptions) {
+  const { consumers } = indexGraph(graph);
+  const position = new Map(graph.nodes.map((node, index) => [node, graph.inputs.length + index]));
+  const readers = (values: readonly string[]) => [
+    ...new Set(values.flatMap((value) => (consumers.get(value) ?? []).map((node) => position.get(node)!))),
+  ];
+  const sharing = Math.min(cores, hardware.coresPerChip);
+  const bytesOf = (values: readonly string[]) =>
+    values.reduce((sum, value) => sum + (consumers.has(value) ? storedBytes(graph, value) : 0), 0);
+  const moves = (values: readonly string[]) => {
+    const bytes = bytesOf(values);
+    return {
+      transfer: hardware.dmaSetupSeconds + (bytes * sharing) / hardware.dramBandwidthPerChip,
+      hop: values.length * hardware.neuronLinkHopSeconds + bytes / linkBandwidth(hardware),
+    };
+  };
+  const nodes: CutNode[] = [
+    ...graph.inputs.map((input) => ({ work: 0, size: 0, ...moves([input]) })),
+    ...graph.nodes.map((node) => {
+      const { seconds, weightBytes: size } = costOf(node);
+      return { work: seconds, size, ...moves(node.outputs) };
+    }),
+  ];
+  return {
+    nodes,
+    successors: [...graph.inputs.map((input) => readers([input])), ...graph.nodes.map((node) => readers(node.outputs))],
+    devices: cores,
+    capacity: weightBytes,
+    excess: (hardware.sbufPartitions * sharing) / hardware.dramBandwidthPerChip,
+    first: graph.inputs.length,
+    devicesPerChip: hardware.coresPerChip,
+  };
+}
+
+/** Bytes a second that one link between two chips carries one way: a chip's share has two links, two directions each. */
+export function linkBandwidth(hardware: Hardware): number {
+  return hardware.neuronLinkBandwidthPerChip / hardware.neuronLinkLanesPerChip;
+}
+
+function storedBytes(graph: Graph, value: string): number {
+  const { dtype, shape } = staticType(graph, value);
+  return elementCount(shape) * bytesPerElement[dtype];
+}
+
+/** The stages' graphs. An input that a later stage reads is passed on by the first one under another name. */
+function stageGraphs(graph: Graph, members: readonly (readonly Node[])[]): Graph[] {
+  const later = new Set(members.slice(1).flatMap((nodes) => nodes.flatMap((node) => node.inputs)));
+  const passed = new Map(graph.inputs.filter((input) => later.has(input)).map((input) => [input, passedName(graph, input)]));
+  const pass = [...passed].map(
+    ([input, output]): Node => ({
+      name: output,
+      op: "Identity",
+      domain: "",
+      inputs: [input],
+      outputs: [output],
+      attributes: {},
+      origins: [],
+    }),
+  );
+  const renamed = (node: Node): Node => ({ ...node, inputs: node.inputs.map((input) => passed.get(input) ?? input) });
+  const whole = members.map((nodes, stage) => (stage === 0 ? [...nodes, ...pass] : nodes.map(renamed)));
+  const types = new Map(graph.types);
+  for (const [input, output] of passed) types.set(output, staticType(graph, input));
+  const outputs = new Set(graph.outputs);
+  return whole.map((nodes, stage) => {
+    const read = new Set(whole.slice(stage + 1).flatMap((others) => others.flatMap((node) => node.inputs)));
+    return subgraphOf({ ...graph, types }, `${graph.name}.${stage}`, nodes, (value) => outputs.has(value) || read.has(value));
+  });
+}
+
+function passedName(graph: Graph, input: string): string {
+  let name = `${input}/passed`;
+  while (graph.types.has(name)) name += "_";
+  return name;
+}

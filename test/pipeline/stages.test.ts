@@ -1,0 +1,70 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Graph } from "../../src/graph/graph.js";
+import { parseGraph } from "../../src/graph/text.js";
+import { hardware } from "../../src/hardware/hardware.js";
+import { planPipeline } from "../../src/pipeline/stages.js";
+import { randomTensor } from "../../src/runtime/random.js";
+import { createCore } from "../../src/simulator/index.js";
+import { compilePipeline } from "../../src/stage.js";
+import { stageFaults } from "./oracle.js";
+
+/** Branches that meet again, a skip over everything, a second input that only the end reads, a node with two outputs, two results. */
+const graph = parseGraph(`graph "branches" {
+  input %x: bfloat16[1, 8, 9, 9]
+  input %late: float32[1, 12, 1, 1]
+  const %shape: int64[2] = [1, 12]
+  %a: bfloat16[1, 8, 9, 9] = Relu(%x) @a
+  %b: float32[1, 8, 9, 9] = Exp(%a) @b
+  %c: bfloat16[1, 8, 9, 9] = MaxPool(%a) {kernel_shape = [3, 3], pads = [1, 1, 1, 1]} @c
+  %d: bfloat16[1, 8, 9, 9] = Add(%b, %c) @d
+  %e: bfloat16[1, 4, 9, 9], %f: bfloat16[1, 4, 9, 9] = Split(%d) {axis = 1, num_outputs = 2} @e
+  %g: bfloat16[1, 12, 9, 9] = Concat(%x, %f) {axis = 1} @g
+  %h: float32[1, 12, 1, 1] = ReduceMean(%g, %axes) {keepdims = 1} @h
+  %i: float32[1, 12, 1, 1] = Mul(%h, %late) @i
+  %j: float32[1, 12] = Reshape(%i, %shape) @j
+  %k: float32[1, 12] = Softmax(%j) {axis = 1} @k
+  %l: float32[1, 4, 9, 9] = Sub(%e, %f) @l
+  const %axes: int64[2] = [2, 3]
+  output %k
+  output %l
+}`);
+
+type Values = ReadonlyMap<string, Parameters<ReturnType<typeof createCore>["run"]>[0] extends ReadonlyMap<string, infer T> ? T : never>;
+
+/** One request through the stages' programs. */
+function run(stages: readonly Graph[], inputs: Values): Map<string, unknown> {
+  const values = new Map(inputs);
+  for (const stage of stages) {
+    const [{ loaded }] = compilePipeline(stage, 1, {}).stages;
+    const core = createCore(loaded, { threads: 1 });
+    for (const [name, data] of core.run(values)) values.set(name, data);
+    core.dispose();
+  }
+  return new Map(graph.outputs.map((name) => [name, values.get(name)]));
+}
+
+describe("planPipeline", () => {
+  const inputs: Values = new Map([
+    ["x", randomTensor("bfloat16", [1, 8, 9, 9], 1, "x").data],
+    ["late", randomTensor("float32", [1, 12, 1, 1], 1, "late").data],
+  ]);
+  const alone = run([graph], inputs);
+
+  it("cuts so that every stage takes what the stages before it give, and no bit of the results changes", () => {
+    const costs = fc.array(fc.record({ seconds: fc.double({ min: 1e-6, max: 1, noNaN: true }), weightBytes: fc.nat(9) }), {
+      minLength: graph.nodes.length,
+      maxLength: graph.nodes.length,
+    });
+    fc.assert(
+      fc.property(costs, fc.integer({ min: 2, max: 16 }), (list, cores) => {
+        const costOf = ({ name }: { name: string }) => list[graph.nodes.findIndex((node) => node.name === name)];
+        const plan = planPipeline(graph, { cores, costOf, weightBytes: 20, hardware });
+        expect(stageFaults(graph, plan.stages, cores)).toEqual([]);
+        expect(plan.boundSeconds).toBeLessThanOrEqual(plan.slowestSeconds);
+        expect(run(plan.stages, inputs)).toEqual(alone);
+      }),
+      { seed: 3, numRuns: 40 },
+    );
+  });
+});
