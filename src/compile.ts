@@ -234,6 +234,7 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     return { manifest: { ...common, ms: 1000 * seconds, throughputPerSecond: seconds > 0 ? 1 / seconds : 0 }, model: hostModel(graph) };
   }
   const { stages } = compilePipeline(applyPrecision(graph, precision, recordOf), options.neuroncorePipelineCores ?? 1, options);
+  const sources = new Set(part.operators);
   const time = simulateTime(stages.map(({ loaded }) => loaded.program));
   const ms = 1000 * time.latencySeconds;
   const manifest = {
@@ -242,7 +243,7 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     throughputPerSecond: time.throughputPerSecond,
     stages: stages.map(({ graph: own, loaded: { program }, memory }, core) => ({
       core,
-      operators: new Set(own.nodes.flatMap(sourceOperators)).size,
+      operators: new Set(own.nodes.flatMap(sourceOperators).filter((name) => sources.has(name))).size,
       ...memory,
       ms: 1000 * simulateTime([program]).latencySeconds,
       constants: constantIndex(program),
