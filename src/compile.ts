@@ -18,7 +18,7 @@ import { applyPrecision, type BindOptions, normalise, type Precision, parseIoCon
 import type { LoadedProgram } from "./program/program.js";
 import { releaseBuffers } from "./release.js";
 import { launchMs, manifestOptions, notesOn, placeOperators, predict, shareOnNeuron, staticSignatures, valueSignatures } from "./report.js";
-import { simulateTime } from "./simulator/time.js";
+import { type StageTime, simulateTime } from "./simulator/time.js";
 import { compilePipeline } from "./stage.js";
 import { version } from "./version.js";
 
@@ -245,9 +245,14 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
       core,
       operators: new Set(own.nodes.flatMap(sourceOperators).filter((name) => sources.has(name))).size,
       ...memory,
-      ms: 1000 * simulateTime([program]).latencySeconds,
+      ...stageTime(time.stages[core]),
       constants: constantIndex(program),
     })),
   };
   return { manifest, stages: stages.map(({ loaded }) => loaded) };
+}
+
+function stageTime({ seconds, engines, dramBytes, passedBytes, utilisation }: StageTime) {
+  const busyMs = Object.fromEntries(Object.entries(engines).map(([engine, busy]) => [engine, 1000 * busy]));
+  return { ms: 1000 * seconds, busyMs, dramBytes, passedBytes, utilisation };
 }

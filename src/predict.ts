@@ -149,8 +149,10 @@ export function predictService(artifact: Artifact, options: ServiceOptions): Ser
 
 /** Shares of time for which the busiest core of a copy keeps its engines busy at `rate` requests a second, and the DRAM behind it. */
 function deviceUse(devices: readonly Device[], rate: number, copies: number, figures: Hardware) {
-  const busiest = (engine: string) => rate * Math.max(...devices.flatMap(({ report }) => report.engines.map((busy) => busy[engine] ?? 0)));
-  const dram = devices.map(({ stages, report: { dramBytes } }) => {
+  const busiest = (engine: string) =>
+    rate * Math.max(...devices.flatMap(({ report }) => report.stages.map(({ engines }) => engines[engine] ?? 0)));
+  const dram = devices.map(({ stages, report }) => {
+    const dramBytes = report.stages.map((stage) => stage.dramBytes);
     const core = Math.max(...dramBytes) / (figures.dmaQueues * figures.dmaBandwidthPerQueue);
     const chip = ((sum(dramBytes) / stages) * Math.min(figures.coresPerChip, copies * stages)) / figures.dramBandwidthPerChip;
     return rate * Math.max(core, chip);

@@ -24,8 +24,15 @@ const stage = {
     sbufPeakBytes: "count",
     /** The least that any placement of the same buffers needs. */
     sbufBoundBytes: "count",
-    /** Modelled time of one inference alone on the core. */
+    /** Modelled time of one request on the core, that request alone on the machine; and for which each engine is busy with it. */
     ms: "number",
+    busyMs: { record: "number" },
+    /** From or to DRAM, a request. */
+    dramBytes: "number",
+    /** Of the values that later stages read: a link carries them where a chip ends behind this core. */
+    passedBytes: "count",
+    /** Share of the time for which the core works on requests that are sent back to back. */
+    utilisation: "number",
     /** Where each constant DRAM buffer lies in the weights file. */
     constants: { list: { fields: { name: "string", offset: "count", bytes: "count" } } },
   },

@@ -1,6 +1,7 @@
 /** Pipelines: a Neuron subgraph cut into consecutive graphs, one a NeuronCore, for requests that follow one another. */
 import { type Graph, indexGraph, type Node, staticType } from "../graph/graph.js";
 import { bytesPerElement, elementCount } from "../graph/tensor.js";
+import { linkSeconds } from "../hardware/cost.js";
 import type { Hardware } from "../hardware/hardware.js";
 import { cut as subgraphOf } from "../partition/subgraph.js";
 import { type Cut, type CutNode, cut } from "./cut.js";
@@ -62,7 +63,7 @@ function problemOf(graph: Graph, { cores, costOf, weightBytes, hardware }: Pipel
     const bytes = bytesOf(values);
     return {
       transfer: hardware.dmaSetupSeconds + (bytes * sharing) / hardware.dramBandwidthPerChip,
-      hop: values.length * hardware.neuronLinkHopSeconds + bytes / linkBandwidth(hardware),
+      hop: linkSeconds(values.length, bytes, hardware),
     };
   };
   const nodes: CutNode[] = [
@@ -81,11 +82,6 @@ function problemOf(graph: Graph, { cores, costOf, weightBytes, hardware }: Pipel
     first: graph.inputs.length,
     devicesPerChip: hardware.coresPerChip,
   };
-}
-
-/** Bytes a second that one link between two chips carries one way: a chip's share has two links, two directions each. */
-export function linkBandwidth(hardware: Hardware): number {
-  return hardware.neuronLinkBandwidthPerChip / hardware.neuronLinkLanesPerChip;
 }
 
 function storedBytes(graph: Graph, value: string): number {

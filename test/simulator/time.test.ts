@@ -57,7 +57,7 @@ describe("simulateTime", () => {
     const report = time(program(["vector", clear(400), clear(600)]));
     expect(micro(report)).toBeCloseTo(1);
     expect(report.throughputPerSecond).toBeCloseTo(1e6);
-    expect(report.engines[0].vector * 1e6).toBeCloseTo(1);
+    expect(report.stages[0].engines.vector * 1e6).toBeCloseTo(1);
   });
 
   it("takes a pass for each 64 partitions", () => {
@@ -89,7 +89,7 @@ describe("simulateTime", () => {
     expect(micro(replicas(1))).toBeCloseTo(5);
     expect(micro(replicas(2))).toBeCloseTo(9);
     expect(micro(replicas(4))).toBeCloseTo(17);
-    expect(replicas(1).dramBytes).toEqual([8000]);
+    expect(replicas(1).stages.map((stage) => stage.dramBytes)).toEqual([8000]);
     // Spread over time, the setups of some hide behind the transfers of others; 8000 bytes of DRAM's 2 GB/s are left of each.
     expect(replicas(2).throughputPerSecond).toBeGreaterThan(2 / 9e-6);
     expect(replicas(4).throughputPerSecond * 4e-6).toBeCloseTo(1, 1);
@@ -110,7 +110,7 @@ describe("simulateTime", () => {
 
   it("keeps transfers within SBUF off the DRAM", () => {
     const inside: Operation = { kind: "dma", out: access("b", 8, 0, [[1000, 1]]), in: access("a", 8, 0, [[1000, 1]]) };
-    const { dma0, dma2 } = time(program(["dma0", load(4)], ["dma1", load(4)], ["dma2", inside])).engines[0];
+    const { dma0, dma2 } = time(program(["dma0", load(4)], ["dma1", load(4)], ["dma2", inside])).stages[0].engines;
     expect([dma0, dma2].map((seconds) => Math.round(seconds * 1e6))).toEqual([5, 9]);
     expect(micro(time(program(["dma0", inside])))).toBeCloseTo(1 + 8);
   });
@@ -127,6 +127,49 @@ describe("simulateTime", () => {
     const report = time(...stages);
     expect(micro(report)).toBeCloseTo(1);
     expect(report.throughputPerSecond).toBeCloseTo(2e6, 0);
+  });
+
+  it("gives each stage its own time and the share of time for which it works", () => {
+    const { stages } = time(program(["vector", clear(400)]), program(["vector", clear(800)]), program(["scalar", clear(200)]));
+    expect(stages.map(({ seconds }) => Math.round(seconds * 1e9))).toEqual([400, 800, 200]);
+    expect(stages.map(({ utilisation }) => Number(utilisation.toFixed(6)))).toEqual([0.5, 1, 0.25]);
+    expect(stages.map(({ engines }) => Object.keys(engines))).toEqual([["vector"], ["vector"], ["scalar"]]);
+  });
+
+  it("lets a pipeline's cores contend for their chip's DRAM, at the pace of its slowest one", () => {
+    const streams = program(["dma0", load(4)], ["dma1", load(4)]);
+    const computes = program(["vector", clear(20000)]);
+    const rate = (...stages: Program[]) => time(...stages).throughputPerSecond * 1e-6;
+    expect(1 / rate(streams)).toBeCloseTo(5);
+    // Four times 8000 bytes at 2 GB/s, part of each setup hidden.
+    expect(1 / rate(streams, streams, streams, streams)).toBeGreaterThan(16);
+    // Half of the weights in another chip.
+    expect(1 / rate(streams, streams, computes, computes, streams, streams)).toBeCloseTo(20);
+  });
+
+  it("sends what later stages read over a link where a chip ends", () => {
+    const value = (name: string, kind: "input" | "output"): Buffer => ({
+      name,
+      space: "dram",
+      kind,
+      dtype: "float32",
+      shape: [1000],
+      address: 0,
+    });
+    const stage = (...values: Buffer[]): Program => ({ ...program(["vector", clear(1000)]), buffers: [...buffers, ...values] });
+    const figures = { ...hardware, neuronLinkBandwidthPerChip: 4e9, neuronLinkLanesPerChip: 4, neuronLinkHopSeconds: 1e-6 };
+    const chain = (cores: number) =>
+      Array.from({ length: cores }, (_, core) =>
+        core === 0 ? stage(value("v", "output")) : core === cores - 1 ? stage(value("v", "input")) : stage(),
+      );
+    const micros = (cores: number) => micro(simulateTime(chain(cores), { hardware: figures }));
+    expect(micros(4)).toBeCloseTo(4);
+    // 1 us to start and 4000 bytes at 1 GB/s on each of one and two hops.
+    expect(micros(5)).toBeCloseTo(5 + 5);
+    expect(micros(9)).toBeCloseTo(9 + 10);
+    const { stages, throughputPerSecond } = simulateTime(chain(5), { hardware: figures });
+    expect(stages.map(({ passedBytes }) => passedBytes)).toEqual([4000, 4000, 4000, 4000, 0]);
+    expect(throughputPerSecond).toBeCloseTo(1 / 5e-6, 0);
   });
 
   it("lists when each instruction ran", () => {
