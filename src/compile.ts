@@ -116,16 +116,20 @@ export interface ModelCheck {
   readonly note?: string;
 }
 
-export type CheckOptions = Pick<CompileOptions, "batchSize" | "inputShapes" | "inputValues" | "framework" | "signature" | "tagSet">;
+export type CheckOptions = Pick<
+  CompileOptions,
+  "batchSize" | "inputShapes" | "inputValues" | "framework" | "signature" | "tagSet" | "ioConfig"
+>;
 
 /**
  * Which of a model's operators can run on a NeuronCore. Open first dimensions without a batch size count as 1; where other
  * dimensions stay open, operators are judged by their type.
  */
 export async function checkModel(path: string, options: CheckOptions = {}): Promise<ModelCheck> {
-  const imported = await importModel(path, options);
+  const imported = await importModel(path, importOptions(options));
   const types = imported.graph.inputs.map((name) => ({ name, type: imported.graph.types.get(name) }));
-  const given = new Set([...(options.inputShapes ?? []), ...(options.inputValues ?? [])].map(([name]) => name));
+  const bind = bindOptions(options);
+  const given = new Set([bind.inputShapes, bind.inputValues, bind.ioConfig?.inputs].flatMap((values) => [...(values?.keys() ?? [])]));
   const open = types.filter(({ name, type }) => !given.has(name) && type?.shape?.every((extent) => typeof extent === "number") !== true);
   const onlyBatch = open.every(({ type }) => type?.shape?.every((extent, axis) => typeof extent === "number" || axis === 0));
   if (!onlyBatch)
@@ -134,7 +138,7 @@ export async function checkModel(path: string, options: CheckOptions = {}): Prom
       open.map(({ name }) => name),
     );
   const batchSize = options.batchSize ?? (open.length > 0 ? 1 : undefined);
-  const { graph, source, verdicts } = await check(path, {}, { ...options, batchSize }, imported);
+  const { graph, source, verdicts } = await check(path, {}, { ...bind, batchSize }, imported);
   const reasons = new Map<string, Reason>();
   for (const node of graph.nodes) {
     const reason = verdicts.get(node.name);
@@ -162,7 +166,8 @@ function checkTypes({ framework, operators: source }: ImportedModel, open: reado
   };
 }
 
-function importOptions({ framework, signature, tagSet, ioConfig }: CompileOptions): ImportOptions {
+/** What of a compile's options import needs. */
+export function importOptions({ framework, signature, tagSet, ioConfig }: CompileOptions): ImportOptions {
   const { inputs, outputs } = ioConfig === undefined ? {} : parseIoConfig(ioConfig);
   return { framework, signature, tagSet, inputs, outputs };
 }

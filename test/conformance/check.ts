@@ -1,9 +1,10 @@
 /**
- * One test folder through compile and run, as the compiler places it and with all that can be on the NeuronCore. There, inputs that only
+ * One test through compile and run, as the compiler places it and with all that can be on the NeuronCore. There, inputs that only
  * say what to do (axes, shapes) are fixed at compile time, as `--input-value` does.
  */
+import { importOptions } from "../../src/compile.js";
 import { importModel } from "../../src/frontend/index.js";
-import type { Graph } from "../../src/graph/graph.js";
+import { capturedValues, type Graph, indexGraph, type Node } from "../../src/graph/graph.js";
 import { fromBfloat16Bits, isFloat, numberAt, toBfloat16Bits } from "../../src/graph/tensor.js";
 import { runGraph } from "../../src/host/index.js";
 import {
@@ -19,8 +20,9 @@ import {
   UserError,
 } from "../../src/index.js";
 import { parameterInputs, recordOf } from "../../src/operators/index.js";
-import { type Case, type DataSet, readCase } from "./cases.js";
 import { findFault, type Tolerance } from "./judge.js";
+import type { Case, DataSet, Place, Suite, TestSource, WantedOutput } from "./suite.js";
+import { suites } from "./suites.js";
 
 export type Device = "neuron" | "cpu" | "mixed";
 
@@ -37,9 +39,9 @@ export interface TestRow {
   readonly seconds: number;
   /** Types of the model's operators, each once, with the device of the forced run. */
   readonly operators: readonly { readonly type: string; readonly device: "neuron" | "cpu" }[];
+  /** Whether it is as the test wants it: passed, or refused where that is wanted. */
+  readonly isFine: boolean;
 }
-
-type Place = "placed" | "forced";
 
 interface Run {
   readonly report: CompileReport;
@@ -55,12 +57,11 @@ const transforms = new Set(["DFT", "STFT"]);
 /** Of a test with operators on the CPU. */
 const MOST_REASONS = 3;
 
-const BFLOAT16_UNIT = 2 ** -8;
-
-/** Runs a test folder. Never throws for what the model or the product does. */
-export async function checkCase(folder: string, name: string): Promise<TestRow> {
+/** Runs a test. Never throws for what the model or the product does. */
+export async function checkCase({ suite: suiteName, name, path }: TestSource): Promise<TestRow> {
+  const suite = suites[suiteName];
   const state: State = { device: "cpu", operators: [], maxAbs: 0, maxRel: 0 };
-  const row = (status: TestRow["status"], reason?: string): TestRow => {
+  const row = (status: TestRow["status"], reason?: string, isFine = status === "passed"): TestRow => {
     const { device, operators, maxAbs, maxRel } = state;
     return {
       name,
@@ -70,21 +71,28 @@ export async function checkCase(folder: string, name: string): Promise<TestRow> 
       ...(status === "refused" ? {} : { maxAbs, maxRel }),
       seconds: 0,
       operators,
+      isFine,
     };
   };
+  let refused: string | undefined;
   try {
-    const test = readCase(folder);
-    const { graph: imported } = await importModel(test.model);
-    state.operators = [...new Set(imported.nodes.map((node) => node.op))].map((type) => ({ type, device: "cpu" }));
-    if (test.sets.length === 0) return row("failed", "it has no data set");
-    for (const set of test.sets) {
-      const fault = await checkSet(test, imported, set, state);
+    const test = suite.read(path);
+    refused = test.refused;
+    const { graph: imported, operators } = await importModel(test.model, importOptions(test.options));
+    state.operators = [...new Set(operators.map(({ type }) => type))].map((type) => ({ type, device: "cpu" }));
+    if (refused !== undefined) return row("failed", `it has to be refused: ${refused}`);
+    const sets = test.sets(imported);
+    if (sets.length === 0) return row("failed", "it has no data set");
+    for (const set of sets) {
+      const fault = await checkSet(suite, test, imported, set, state);
       if (fault !== undefined) return row("failed", fault);
     }
     return row("passed", state.reason);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    return error instanceof UserError ? row("refused", message) : row("failed", `internal error: ${message}`);
+    if (!(error instanceof UserError)) return row("failed", `internal error: ${message}`);
+    if (refused === undefined || message.includes(refused)) return row("refused", message, refused !== undefined);
+    return row("failed", `it has to be refused for its ${refused}, not for this: ${message}`);
   }
 }
 
@@ -98,25 +106,27 @@ interface State {
 }
 
 /** Why a data set's outputs are wrong; undefined if they are right. Throws UserError where the product refuses the model. */
-async function checkSet(test: Case, imported: Graph, set: DataSet, state: State): Promise<string | undefined> {
-  const inputs = new Map(imported.inputs.flatMap((name, index) => (index < set.inputs.length ? [[name, set.inputs[index]] as const] : [])));
+async function checkSet(suite: Suite, test: Case, imported: Graph, set: DataSet, state: State): Promise<string | undefined> {
+  const { inputs } = set;
   const inputShapes = new Map([...inputs].map(([name, { shape }]) => [name, shape]));
   const fixed = new Set(parameterInputs(imported));
   const inputValues = new Map([...inputs].filter(([name]) => fixed.has(name)));
-  const { operators } = await checkModel(test.model, { inputShapes, inputValues });
+  const { operators } = await checkModel(test.model, { ...test.options, inputShapes, inputValues });
   const supported = operators.flatMap((operator) => (operator.supported ? [operator.name] : []));
+  const { fastMath } = suite;
   const options: Record<Place, CompileOptions> = {
-    forced: { inputShapes, inputValues, forceFuseOps: supported, minimumSegmentSize: 1, fastMath: ["none"] },
-    placed: { inputShapes },
+    forced: { ...test.options, inputShapes, inputValues, forceFuseOps: supported, minimumSegmentSize: 1, fastMath: fastMath.forced },
+    placed: { ...test.options, inputShapes, fastMath: fastMath.placed },
   };
   for (const place of ["forced", "placed"] as const) {
     const { report, outputs } = await run(test.model, options[place], inputs);
     if (place === "forced") note(report, state);
-    for (const [index, output] of imported.outputs.entries()) {
+    for (const wanted of set.outputs) {
+      const output = wanted.name;
       const value = outputs.get(output);
-      const expected = set.outputs[index];
-      if (!value || !expected) return `${place}: output ${output} is missing`;
-      const fault = await judge(test, imported, inputs, { report, place, output, value, expected });
+      if (!value) return `${place}: output ${output} is missing`;
+      const expected = wanted.tensor(value.dtype);
+      const fault = await judge(suite, test, imported, inputs, { report, place, wanted, value, expected });
       if (fault !== undefined) return `${place}: ${fault}`;
       if (Array.isArray(value.data) || /^(complex|float8|float4)/.test(value.dtype)) continue;
       const { maxAbs, maxRel } = compareTensors(output, value, expected);
@@ -155,34 +165,61 @@ function note({ operators, subgraphs }: CompileReport, state: State): void {
 interface Result {
   readonly report: CompileReport;
   readonly place: Place;
-  readonly output: string;
+  readonly wanted: WantedOutput;
   readonly value: Tensor;
   readonly expected: Tensor;
 }
 
 /**
- * Compares an output under the class of the run. The forced run rounds matmult operands alone. The placed one stores every tensor in
- * bfloat16: its cosine counts, or, where the function magnifies the rounding of its inputs, the host's value on rounded inputs.
+ * Compares an output under the class of the run. Where tensors are stored in FP32, matmult operands alone are rounded. Where they are
+ * stored in bfloat16, the cosine counts, or, where the function magnifies the rounding of its inputs, the host's value on rounded inputs.
  */
-async function judge(test: Case, graph: Graph, inputs: ReadonlyMap<string, Tensor>, result: Result): Promise<string | undefined> {
-  const { report, place, output, value, expected } = result;
-  const classes = graph.nodes.map((node) => recordOf(node.op, node.domain)?.exactness ?? "fp32");
+async function judge(
+  suite: Suite,
+  test: Case,
+  graph: Graph,
+  inputs: ReadonlyMap<string, Tensor>,
+  { report, place, wanted, value, expected }: Result,
+): Promise<string | undefined> {
+  const { name: output, tolerance: given } = wanted;
+  const storesFp32 = suite.fastMath[place] !== undefined;
+  const nodes = nodesBehind(graph, output);
+  const classes = nodes.map((node) => recordOf(node.op, node.domain)?.exactness ?? "fp32");
   const rounds = classes.includes("rounded");
   const onNeuron = report.subgraphs.some(({ device }) => device === "neuron");
-  const sums = graph.nodes.some(({ op }) => transforms.has(op));
-  const plain: Tolerance = { kind: classes.every((kind) => kind === "exact") ? "exact" : "fp32", ...(sums ? { sums } : {}) };
-  if (!onNeuron || (place === "forced" && !rounds)) return findFault(output, value, expected, plain);
+  const sums = nodes.some(({ op }) => transforms.has(op));
+  const kind = classes.every((one) => one === "exact") ? "exact" : "fp32";
+  const plain: Tolerance = { kind, ...(sums ? { sums } : {}), ...(given ? { given } : {}) };
+  if (!onNeuron || (storesFp32 && !rounds)) return findFault(output, value, expected, plain);
+  const { unit } = suite;
   if (graph.nodes.length === 1 && contractions.has(graph.nodes[0].op)) {
     const positive = { ...graph, constants: mapTensors(graph.constants, absolute) };
     const magnitude = await reference(positive, mapTensors(inputs, absolute), output);
-    if (magnitude) return findFault(output, value, expected, { kind: "rounded", magnitude, unit: BFLOAT16_UNIT });
+    if (magnitude) return findFault(output, value, expected, { kind: "rounded", magnitude, unit });
   }
   const network = findFault(output, value, expected, { kind: "network", bfloat16Cosine: test.bfloat16Cosine });
-  if (place === "forced" || network === undefined) return network;
+  if (storesFp32 || network === undefined) return network;
   const rounded = await reference(graph, mapTensors(inputs, roundToBfloat16), output);
   if (!rounded) return network;
-  const unit = BFLOAT16_UNIT;
   return findFault(output, value, rounded, { kind: "rounded", magnitude: rounded, unit }) === undefined ? undefined : network;
+}
+
+/** The nodes that a value is computed by, those of bodies included. */
+function nodesBehind(graph: Graph, output: string): Node[] {
+  const { producer } = indexGraph(graph);
+  const found = new Set<Node>();
+  const pending = [output];
+  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
+    const node = producer.get(value);
+    if (node === undefined || found.has(node)) continue;
+    found.add(node);
+    pending.push(...node.inputs, ...capturedValues(node));
+  }
+  const bodies = (node: Node): Node[] => [
+    node,
+    ...Object.values(node.attributes).flatMap((attribute) => (attribute.type === "graph" ? attribute.value.nodes.flatMap(bodies) : [])),
+  ];
+  return [...found].flatMap(bodies);
 }
 
 /** The host's value of an output; undefined where ONNX Runtime can't run the model as it stands. */

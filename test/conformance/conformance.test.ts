@@ -5,9 +5,9 @@ import { afterAll, describe, expect, it } from "vitest";
 import { writeOnnx, writeTensorProto } from "../../src/frontend/index.js";
 import type { Attributes, Graph, TensorType } from "../../src/graph/graph.js";
 import { floatTensor, fromNumbers, type Tensor } from "../../src/graph/tensor.js";
-import { findCases } from "./cases.js";
 import { checkCase } from "./check.js";
 import { findFault } from "./judge.js";
+import { suites } from "./suites.js";
 import { countOperators, formatPage, formatTable } from "./table.js";
 
 const folder = mkdtempSync(join(tmpdir(), "conformance-"));
@@ -41,14 +41,14 @@ const matrix = floatTensor([2, 2], [0.1, 0.2, 0.3, 0.4]);
 describe("the conformance runner", () => {
   it("passes a contraction on the NeuronCore, within the bound of its rounding", async () => {
     const path = write("matmul", { op: "MatMul", inputs: [matrix, matrix], output: floatTensor([2, 2], [0.07, 0.1, 0.15, 0.22]) });
-    const row = await checkCase(path, "matmul");
+    const row = await checkCase({ suite: "ONNX", name: "matmul", path });
     expect(row).toMatchObject({ status: "passed", device: "neuron", operators: [{ type: "MatMul", device: "neuron" }] });
     expect(row.maxAbs).toBeGreaterThan(0);
   });
 
   it("fails where an output is wrong, saying which element", async () => {
     const path = write("wrong", { op: "Neg", inputs: [matrix], output: floatTensor([2, 2], [-0.1, -0.2, 0.3, -0.4]) });
-    const row = await checkCase(path, "wrong");
+    const row = await checkCase({ suite: "ONNX", name: "wrong", path });
     expect(row).toMatchObject({ status: "failed", device: "neuron" });
     expect(row.reason).toMatch(/^forced: y\[2\] is -0\.3\d*, not 0\.3/);
   });
@@ -61,16 +61,24 @@ describe("the conformance runner", () => {
       inputs: [bytes([16, 4, 65535]), bytes([1, 2, 3])],
       output: bytes([32, 16, 65528]),
     });
-    expect(await checkCase(path, "shift")).toMatchObject({ status: "passed", device: "cpu", reason: expect.stringContaining("BitShift:") });
+    expect(await checkCase({ suite: "ONNX", name: "shift", path })).toMatchObject({
+      status: "passed",
+      device: "cpu",
+      reason: expect.stringContaining("BitShift:"),
+    });
   });
 
   it("refuses an operator that nothing runs", async () => {
-    const row = await checkCase(write("unknown", { op: "Frobnicate", inputs: [matrix], output: matrix }), "unknown");
+    const row = await checkCase({
+      suite: "ONNX",
+      name: "unknown",
+      path: write("unknown", { op: "Frobnicate", inputs: [matrix], output: matrix }),
+    });
     expect(row).toMatchObject({ status: "refused", reason: expect.stringMatching(/^NCC\d{4}.*Frobnicate/) });
   });
 
   it("counts a test once for each of its operators", () => {
-    const row = { name: "a", status: "passed", device: "mixed", seconds: 0 } as const;
+    const row = { name: "a", status: "passed", device: "mixed", seconds: 0, isFine: true } as const;
     const operators = [
       { type: "Add", device: "neuron" },
       { type: "Det", device: "cpu" },
@@ -89,7 +97,7 @@ describe("the conformance runner", () => {
   it("finds test folders behind links", () => {
     const other = mkdtempSync(join(tmpdir(), "conformance-links-"));
     symlinkSync(write("linked", { op: "Neg", inputs: [matrix], output: matrix }), join(other, "linked"));
-    expect(findCases(other)).toEqual([join(other, "linked")]);
+    expect(suites.ONNX.find(other)).toEqual([{ suite: "ONNX", name: "linked", path: join(other, "linked") }]);
     rmSync(other, { recursive: true });
   });
 });
@@ -128,7 +136,7 @@ describe.skipIf(!existsSync(shared))("ONNX's backend tests (skipped where ../sha
     const failed: string[] = [];
     for (const name of new Set(chosen)) {
       if (!present.has(name) || known.has(name)) continue;
-      const { status, reason } = await checkCase(new URL(name, shared).pathname, name);
+      const { status, reason } = await checkCase({ suite: "ONNX", name, path: new URL(name, shared).pathname });
       if (status !== "passed") failed.push(`${name}: ${status}: ${reason}`);
     }
     expect(failed).toEqual([]);

@@ -15,8 +15,12 @@ const roundoff: Readonly<Partial<Record<string, number>>> = { bfloat16: 2 ** -8,
 
 /** How exact an output has to be. */
 export type Tolerance =
-  /** With `sums`, the absolute tolerance is of the output's greatest element. */
-  | { readonly kind: Extract<Exactness, "exact" | "fp32">; readonly sums?: boolean }
+  /** With `sums`, the absolute tolerance is of the output's greatest element; `given` stands for that of the class. */
+  | {
+      readonly kind: Extract<Exactness, "exact" | "fp32">;
+      readonly sums?: boolean;
+      readonly given?: { readonly relative: number; readonly absolute: number };
+    }
   /** `magnitude` holds sum |a||b| for each element of the output, `unit` is the unit roundoff of the 16-bit type. */
   | { readonly kind: "rounded"; readonly magnitude: Tensor; readonly unit: number }
   /** A whole network in 16 bits. */
@@ -34,15 +38,16 @@ export function findFault(name: string, value: Tensor, expected: Tensor, toleran
     const loss = Math.max(NETWORK_LOSS, FRAMEWORK_FACTOR * (1 - (tolerance.bfloat16Cosine ?? 1)));
     return 1 - cosine <= loss ? undefined : `${name} has a cosine of ${cosine.toFixed(6)}, 1 - ${loss.toExponential(1)} is asked for`;
   }
-  const exact = tolerance.kind === "exact" || !isFloat(expected.dtype);
+  const given = tolerance.kind === "rounded" ? undefined : tolerance.given;
+  const exact = (tolerance.kind === "exact" && !given) || !isFloat(expected.dtype);
   const sums = tolerance.kind === "fp32" && tolerance.sums === true;
-  const absolute = ABSOLUTE * (sums ? Math.max(1, compareTensors(name, value, expected).peak) : 1);
+  const absolute = (given?.absolute ?? ABSOLUTE) * (sums ? Math.max(1, compareTensors(name, value, expected).peak) : 1);
   const stored = 2 * (roundoff[expected.dtype] ?? 0);
   for (let index = 0; index < elementCount(expected.shape); index++) {
     const [seen, wanted] = [numberAt(value, index), numberAt(expected, index)];
     if (seen === wanted || (Number.isNaN(seen) && Number.isNaN(wanted))) continue;
     const products = tolerance.kind === "rounded" ? 2 * tolerance.unit * Math.abs(numberAt(tolerance.magnitude, index)) : 0;
-    const bound = exact ? 0 : Math.max(RELATIVE, stored) * Math.abs(wanted) + absolute + products;
+    const bound = exact ? 0 : Math.max(given?.relative ?? RELATIVE, stored) * Math.abs(wanted) + absolute + products;
     if (!(Math.abs(seen - wanted) <= bound)) {
       return `${name}[${index}] is ${seen}, not ${wanted} (class ${exact ? "exact" : tolerance.kind})`;
     }

@@ -1,7 +1,7 @@
-/** Test folders shared out among child processes, so that a crash or an endless loop costs one test. */
+/** Tests shared out among child processes, so that a crash or an endless loop costs one test. */
 import { type ChildProcess, fork } from "node:child_process";
-import { basename } from "node:path";
 import type { TestRow } from "./check.js";
+import type { TestSource } from "./suite.js";
 
 export interface PoolOptions {
   readonly processes: number;
@@ -12,32 +12,32 @@ export interface PoolOptions {
   done?(row: TestRow): void;
 }
 
-/** The rows of `folders`, in their order. */
-export async function runPool(folders: readonly string[], options: PoolOptions): Promise<TestRow[]> {
-  const rows = new Array<TestRow>(folders.length);
+/** The rows of the tests, in their order. */
+export async function runPool(tests: readonly TestSource[], options: PoolOptions): Promise<TestRow[]> {
+  const rows = new Array<TestRow>(tests.length);
   let next = 0;
   const work = async (): Promise<void> => {
     let child: ChildProcess | undefined;
-    while (next < folders.length) {
+    while (next < tests.length) {
       const index = next++;
       child ??= fork(options.worker, { stdio: ["ignore", "ignore", "ignore", "ipc"] });
-      const row = await ask(child, folders[index], options.limitSeconds);
+      const row = await ask(child, tests[index], options.limitSeconds);
       if (typeof row === "string") child = undefined;
-      rows[index] = typeof row === "string" ? crashed(folders[index], row, options.limitSeconds) : row;
+      rows[index] = typeof row === "string" ? crashed(tests[index], row, options.limitSeconds) : row;
       options.done?.(rows[index]);
     }
     child?.kill();
   };
-  await Promise.all(Array.from({ length: Math.min(options.processes, folders.length) }, work));
+  await Promise.all(Array.from({ length: Math.min(options.processes, tests.length) }, work));
   return rows;
 }
 
-function crashed(folder: string, reason: string, seconds: number): TestRow {
-  return { name: basename(folder), status: "failed", device: "cpu", reason, seconds, operators: [] };
+function crashed({ name }: TestSource, reason: string, seconds: number): TestRow {
+  return { name, status: "failed", device: "cpu", reason, seconds, operators: [], isFine: false };
 }
 
 /** One test in a child: its row, or how the child ended. */
-function ask(child: ChildProcess, folder: string, limitSeconds: number): Promise<TestRow | string> {
+function ask(child: ChildProcess, test: TestSource, limitSeconds: number): Promise<TestRow | string> {
   return new Promise((resolve) => {
     const finish = (result: TestRow | string): void => {
       clearTimeout(timer);
@@ -52,6 +52,6 @@ function ask(child: ChildProcess, folder: string, limitSeconds: number): Promise
     }, 1000 * limitSeconds);
     child.once("message", finish);
     child.once("exit", ended);
-    child.send(folder);
+    child.send(test);
   });
 }

@@ -1,14 +1,15 @@
 /**
  * `npm run conformance -- DIR [--json FILE] [--page FILE] [--processes N] [--limit SECONDS]`: every ONNX backend-style test folder below DIR, compiled and
- * run as the compiler places it and with every supported operator on the NeuronCore. Exit 1 if a test failed or was refused.
+ * run as the compiler places it and with every supported operator on the NeuronCore. `npm run conformance:tensorflow` does the same with
+ * folders of SavedModels and frozen graphs. Exit 1 if a test failed, or was refused without having to be.
  */
 import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { recordOf } from "../../src/operators/index.js";
 import type { Exactness } from "../../src/operators/record.js";
-import { findCases } from "./cases.js";
 import { runPool } from "./pool.js";
+import { suites } from "./suites.js";
 import { countOperators, formatPage, formatTable } from "./table.js";
 
 function exactnessOf(type: string): Exactness {
@@ -18,6 +19,7 @@ function exactnessOf(type: string): Exactness {
 async function main(): Promise<void> {
   const { positionals, values } = parseArgs({
     options: {
+      suite: { type: "string", default: "ONNX" },
       json: { type: "string" },
       page: { type: "string" },
       processes: { type: "string" },
@@ -26,27 +28,28 @@ async function main(): Promise<void> {
     allowPositionals: true,
   });
   if (positionals.length === 0) throw new Error("usage: npm run conformance -- DIR... [--json FILE] [--page FILE] [--processes N]");
-  const folders = positionals.flatMap(findCases);
-  if (folders.length === 0) throw new Error(`${positionals.join(", ")}: holds no folder with a model.onnx`);
+  const suite = values.suite === "TENSORFLOW" ? suites.TENSORFLOW : suites.ONNX;
+  const tests = positionals.flatMap(suite.find);
+  if (tests.length === 0) throw new Error(`${positionals.join(", ")}: holds no folder with ${suite.holds}`);
   const processes = values.processes === undefined ? availableParallelism() : Number(values.processes);
   let done = 0;
-  const rows = await runPool(folders, {
+  const rows = await runPool(tests, {
     processes,
     limitSeconds: Number(values.limit),
     worker: new URL("./worker.js", import.meta.url),
     done: () => {
       done++;
-      if (process.stderr.isTTY) process.stderr.write(`\r${done}/${folders.length}`);
+      if (process.stderr.isTTY) process.stderr.write(`\r${done}/${tests.length}`);
     },
   });
   if (process.stderr.isTTY) process.stderr.write("\r");
   process.stdout.write(`${formatTable(rows, exactnessOf)}\n`);
   if (values.page !== undefined) writeFileSync(values.page, formatPage(rows, exactnessOf));
   if (values.json !== undefined) {
-    const tests = rows.map(({ operators: _, ...row }) => row);
-    writeFileSync(values.json, `${JSON.stringify({ tests, operators: countOperators(rows) }, null, 1)}\n`);
+    const plain = rows.map(({ operators: _, ...row }) => row);
+    writeFileSync(values.json, `${JSON.stringify({ tests: plain, operators: countOperators(rows) }, null, 1)}\n`);
   }
-  process.exitCode = rows.every(({ status }) => status === "passed") ? 0 : 1;
+  process.exitCode = rows.every(({ isFine }) => isFine) ? 0 : 1;
 }
 
 main().catch((error: unknown) => {

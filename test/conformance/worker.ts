@@ -1,10 +1,10 @@
-/** A child process of the runner: checks one test folder after the other, as it is told. */
-import { basename } from "node:path";
+/** A child process of the runner: checks one test after the other, as it is told. */
 import { checkCase } from "./check.js";
+import type { TestSource } from "./suite.js";
 
-process.on("message", (folder: string) => {
+process.on("message", (test: TestSource) => {
   const started = performance.now();
-  checkCase(folder, basename(folder)).then((row) => {
+  checkCase(test).then((row) => {
     process.send?.({ ...row, seconds: (performance.now() - started) / 1000 });
   });
 });
