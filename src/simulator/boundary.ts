@@ -45,7 +45,7 @@ export function slotCopier(dtype: DeviceType, data: NumericData): SlotCopier {
 /** The elements of raw little-endian bytes. */
 export function viewBytes(dtype: DeviceType, bytes: Uint8Array): NumericData {
   const width = deviceBytes(dtype, "dram");
-  const { buffer, byteOffset, byteLength } = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
+  const { buffer, byteOffset, byteLength } = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes);
   const length = byteLength / width;
   switch (dtype) {
     case "float32":
