@@ -41,20 +41,63 @@ function inferGraph(graph: Graph, outer: Scope): Graph {
     scope.constants.set(name, tensor);
   }
   const nodes = graph.nodes.map((node) => {
-    for (const output of node.outputs) {
-      own.add(output);
-      scope.types.delete(output);
-      scope.constants.delete(output);
-    }
-    const { types, result } = inferNode(node, scope);
-    for (const [index, output] of node.outputs.entries()) {
-      const type = output === "" ? undefined : refine(types[index], declared.get(output), scope);
-      if (type) scope.types.set(output, type);
-    }
-    return result;
+    for (const output of node.outputs) own.add(output);
+    return addNode(node, declared, scope);
   });
   const types = new Map([...scope.types].filter(([name]) => own.has(name)));
   return { ...graph, nodes, types };
+}
+
+/** Brings what a node computes into the scope; returns the node with the types of its bodies. */
+function addNode(node: Node, declared: ReadonlyMap<string, TensorType>, scope: Scope): Node {
+  for (const output of node.outputs) {
+    scope.types.delete(output);
+    scope.constants.delete(output);
+  }
+  const { types, result } = inferNode(node, scope);
+  for (const [index, output] of node.outputs.entries()) {
+    const type = output === "" ? undefined : refine(types[index], declared.get(output), scope);
+    if (type) scope.types.set(output, type);
+  }
+  return result;
+}
+
+/** Inference of a graph while it is made, for what has to know types and shapes that are computed before the next node is added. */
+export class GrowingTypes {
+  private readonly scope: Scope;
+
+  constructor(outer?: Scope) {
+    this.scope = outer
+      ? { types: new Map(outer.types), constants: new Map(outer.constants), open: outer.open }
+      : { types: new Map(), constants: new Map(), open: { count: 0 } };
+  }
+
+  type(value: string): TensorType | undefined {
+    return this.scope.types.get(value);
+  }
+
+  /** The value, where it is constant or follows from constants and static shapes (then only small ones). */
+  constant(value: string): Tensor | undefined {
+    return this.scope.constants.get(value);
+  }
+
+  addInput(name: string, type: TensorType): void {
+    this.scope.types.set(name, type);
+  }
+
+  addConstant(name: string, tensor: Tensor): void {
+    this.scope.types.set(name, { dtype: tensor.dtype, shape: tensor.shape });
+    this.scope.constants.set(name, tensor);
+  }
+
+  addNode(node: Node): void {
+    addNode(node, new Map(), this.scope);
+  }
+
+  /** For a body that sees this graph's values. */
+  inner(): GrowingTypes {
+    return new GrowingTypes(this.scope);
+  }
 }
 
 /** Completes an inferred type by the declared one, and names what stays open. */

@@ -1,18 +1,47 @@
 /** A TensorFlow model, read and flat, as a graph of ONNX operators. */
 import { userError } from "../../diagnostics/diagnostic.js";
-import type { Graph, Node, TensorType } from "../../graph/graph.js";
-import type { Tensor } from "../../graph/tensor.js";
+import type { Graph, TensorType } from "../../graph/graph.js";
 import type { SourceOperator } from "../model.js";
+import { colourRules } from "./colour.js";
+import { controlRules } from "./control.js";
 import type { FlatGraph, FlatNode, FlatReference, FlatValue } from "./flat.js";
+import { gatherRules } from "./gather.js";
+import { listRules } from "./lists.js";
+import { matrixRules } from "./matrices.js";
+import { normalisationRules } from "./normalisation.js";
 import { pointwiseRules } from "./pointwise.js";
+import { productRules } from "./products.js";
+import { reductionRules } from "./reductions.js";
+import { refusedBecause } from "./refused.js";
+import { resizeRules } from "./resize.js";
 import { Conversion, type Rules } from "./rule.js";
+import { type Inline, Scope } from "./scope.js";
+import { segmentRules } from "./segments.js";
 import { shapeRules } from "./shapes.js";
+import { sliceRules } from "./slices.js";
 import { spatialRules } from "./spatial.js";
 
-const rules: ReadonlyMap<string, Rules[string]> = new Map(Object.entries({ ...pointwiseRules, ...shapeRules, ...spatialRules }));
+const rules: ReadonlyMap<string, Rules[string]> = new Map(
+  Object.entries({
+    ...pointwiseRules,
+    ...reductionRules,
+    ...shapeRules,
+    ...sliceRules,
+    ...gatherRules,
+    ...segmentRules,
+    ...productRules,
+    ...matrixRules,
+    ...spatialRules,
+    ...normalisationRules,
+    ...resizeRules,
+    ...colourRules,
+    ...controlRules,
+    ...listRules,
+  }),
+);
 
 /** Operators that conversion takes away: they hold no computation. */
-const structural: ReadonlySet<string> = new Set(["Const", "NoOp", "Placeholder"]);
+const structural: ReadonlySet<string> = new Set(["Assert", "Const", "NoOp", "Placeholder", "PrintV2"]);
 
 /** What TensorFlow calls the operators that can be converted, in alphabetical order. */
 export const convertibleOperators: readonly string[] = [...structural, ...rules.keys()].sort();
@@ -28,61 +57,85 @@ export interface ConvertedGraph {
  * Throws a UserError that names every node of an operator without conversion, or the first node in a form that has none.
  */
 export function convertTensorFlow(flat: FlatGraph): ConvertedGraph {
-  const inputNodes = new Set(flat.inputs.map((input) => input.value.node));
-  refuseUnknown(flat.nodes.filter((node) => !inputNodes.has(node.name)));
-  const nodes: Node[] = [];
-  const constants = new Map<string, Tensor>();
+  refuseUnknown(flat);
+  const inputs = flat.inputs.map((input) => input.name);
+  const scope = Scope.root(inline, inputs);
   const types = new Map<string, TensorType>();
-  const values = new Map<string, string>();
   for (const input of flat.inputs) {
-    values.set(keyOf(input.value), input.name);
-    types.set(input.name, typeOf(input));
+    const type = typeOf(input);
+    types.set(input.name, type);
+    scope.known.addInput(input.name, type);
   }
-  for (const node of flat.nodes) {
-    if (inputNodes.has(node.name)) continue;
-    const inputs = node.inputs.map((input) => producedValue(values, input));
-    const outputs = convertNode(node, inputs, { nodes, constants });
-    for (const [output, value] of outputs.entries()) values.set(keyOf({ node: node.name, output }), value);
+  const results = inline(flat, inputs, scope);
+  // Two keys of a signature may name one tensor.
+  const outputs = new Map(flat.outputs.map(({ name }, index) => [name, results[index]]));
+  for (const [name, value] of outputs) {
+    if (scope.list(value)) throw userError("NCC0211", { value: `output ${name}`, kind: "list of tensors" });
+    if (value !== name)
+      scope.nodes.push({ name, op: "Identity", domain: "", inputs: [value], outputs: [name], attributes: {}, origins: [] });
   }
-  const outputs = flat.outputs.map((output) => {
-    const value = producedValue(values, output.value);
-    if (value === output.name) return value;
-    nodes.push({ name: output.name, op: "Identity", domain: "", inputs: [value], outputs: [output.name], attributes: {}, origins: [] });
-    return output.name;
-  });
-  for (const [name, { dtype, shape }] of constants) types.set(name, { dtype, shape });
-  const graph: Graph = { name: flat.name, inputs: flat.inputs.map((input) => input.name), outputs, nodes, types, constants };
-  return { graph, operators: flat.nodes.map(({ name, op }) => ({ name, type: op })) };
+  for (const [name, { dtype, shape }] of scope.constants) types.set(name, { dtype, shape });
+  const { nodes, constants } = scope;
+  const graph: Graph = { name: flat.name, inputs, outputs: [...outputs.keys()], nodes, types, constants };
+  return { graph, operators: [...operatorsOf(flat)] };
 }
 
-function convertNode(
-  node: FlatNode,
-  inputs: readonly string[],
-  target: { nodes: Node[]; constants: Map<string, Tensor> },
-): readonly string[] {
-  const conversion = new Conversion(node, inputs, target);
+const inline: Inline = (flat, inputs, scope) => {
+  const given = new Set(flat.inputs.map((input) => input.value.node));
+  for (const [index, input] of flat.inputs.entries()) scope.bind(input.value, inputs[index]);
+  for (const node of flat.nodes) {
+    if (given.has(node.name)) continue;
+    const values = node.inputs.map((input) => producedValue(scope, input));
+    for (const [output, value] of convertNode(node, values, scope).entries()) scope.bind({ node: node.name, output }, value);
+  }
+  return flat.outputs.map((output) => producedValue(scope, output.value));
+};
+
+function convertNode(node: FlatNode, inputs: readonly string[], scope: Scope): readonly string[] {
+  const conversion = new Conversion(node, inputs, scope);
   if (node.op === "Const") {
     const value = node.attributes.get("value");
     if (value?.type !== "tensor") throw conversion.refusal("it has no value");
     return [conversion.constant(value.value)];
   }
-  // A constant read through Identity stays a constant for the rules that need one.
-  if (node.op === "Identity" && target.constants.has(inputs[0])) return inputs;
+  // A constant read through Identity stays a constant, a list a list.
+  if (node.op === "Identity" && (scope.holds(inputs[0]) || scope.list(inputs[0]))) return inputs;
   return rules.get(node.op)?.(conversion) ?? [];
 }
 
-function refuseUnknown(nodes: readonly FlatNode[]): void {
-  const unknown = nodes.filter((node) => !structural.has(node.op) && !rules.has(node.op));
+/** The nodes of a graph and of the bodies that it calls. */
+function* allNodes(flat: FlatGraph): Iterable<FlatNode> {
+  const inputs = new Set(flat.inputs.map((input) => input.value.node));
+  for (const node of flat.nodes) {
+    if (inputs.has(node.name)) continue;
+    yield node;
+    for (const attribute of node.attributes.values()) {
+      if (attribute.type === "function") yield* allNodes(attribute.value);
+      if (attribute.type === "functions") for (const body of attribute.value) yield* allNodes(body);
+    }
+  }
+}
+
+function* operatorsOf(flat: FlatGraph): Iterable<SourceOperator> {
+  for (const { value } of flat.inputs) {
+    const node = flat.nodes.find(({ name }) => name === value.node);
+    if (node) yield { name: node.name, type: node.op };
+  }
+  for (const { name, op } of allNodes(flat)) yield { name, type: op };
+}
+
+function refuseUnknown(flat: FlatGraph): void {
+  const unknown = [...allNodes(flat)].filter((node) => !structural.has(node.op) && !rules.has(node.op));
   if (unknown.length === 0) return;
-  throw userError("NCC0290", { nodes: unknown.map((node) => `${node.op} (${node.name})`).join(", ") });
+  const nodes = unknown.map(({ op, name }) => {
+    const reason = refusedBecause(op);
+    return `${op} (${name}${reason === undefined ? "" : `: ${reason}`})`;
+  });
+  throw userError("NCC0290", { nodes: nodes.join(", ") });
 }
 
-function keyOf(reference: FlatReference): string {
-  return `${reference.node}:${reference.output}`;
-}
-
-function producedValue(values: ReadonlyMap<string, string>, reference: FlatReference): string {
-  const value = values.get(keyOf(reference));
+function producedValue(scope: Scope, reference: FlatReference): string {
+  const value = scope.lookup(reference);
   if (value === undefined) throw userError("NCC0292", { node: reference.node, output: reference.output });
   return value;
 }

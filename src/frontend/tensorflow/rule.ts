@@ -1,24 +1,29 @@
 /** What a conversion rule is, and what it works with: one TensorFlow node, and the graph that is being made. */
 import { userError } from "../../diagnostics/diagnostic.js";
-import type { Attribute, Attributes, Node } from "../../graph/graph.js";
+import type { Attribute, Attributes, Dim, Node, TensorType } from "../../graph/graph.js";
 import { type DType, fromNumbers, int64Tensor, type Tensor, toNumbers } from "../../graph/tensor.js";
 import { elementTypeCodes } from "../onnx/tensor.js";
-import type { FlatAttribute, FlatNode } from "./flat.js";
+import type { FlatAttribute, FlatGraph, FlatNode } from "./flat.js";
+import type { Scope } from "./scope.js";
 
 /** Adds the operators that compute a node; returns the values of its outputs, in order. */
 export type Rule = (node: Conversion) => readonly string[];
 export type Rules = Readonly<Record<string, Rule>>;
 
-/** Where rules put what they make. */
-export interface Target {
-  readonly nodes: Node[];
-  readonly constants: Map<string, Tensor>;
-}
-
 export const int = (value: number): Attribute => ({ type: "int", value });
 export const float = (value: number): Attribute => ({ type: "float", value });
 export const ints = (value: readonly number[]): Attribute => ({ type: "ints", value });
 export const text = (value: string): Attribute => ({ type: "string", value });
+
+/** The integers from `start` on, below `end`. */
+export const range = (start: number, end: number): number[] =>
+  Array.from({ length: Math.max(0, end - start) }, (_, index) => start + index);
+
+/** An extent: a number, or the value (a list of one int64) that holds it at run time. */
+export type Extent = number | string;
+
+/** Beyond every extent: a slice's bound that cuts nothing. */
+export const unbounded = 2 ** 31 - 1;
 
 /** One node under conversion. What it makes is named `NODE#NUMBER`: no name of TensorFlow holds a `#`. */
 export class Conversion {
@@ -27,14 +32,16 @@ export class Conversion {
   constructor(
     readonly source: FlatNode,
     readonly inputs: readonly string[],
-    private readonly target: Target,
+    readonly scope: Scope,
   ) {}
 
   /** Adds an operator; returns its `count` outputs. */
   emitAll(op: string, inputs: readonly string[], attributes: Attributes, count: number): string[] {
     const name = this.fresh();
     const outputs = Array.from({ length: count }, (_, index) => `${name}:${index}`);
-    this.target.nodes.push({ name, op, domain: "", inputs, outputs, attributes, origins: [this.source.name] });
+    const node: Node = { name, op, domain: "", inputs, outputs, attributes, origins: [this.source.name] };
+    this.scope.nodes.push(node);
+    this.scope.known.addNode(node);
     return outputs;
   }
 
@@ -45,7 +52,7 @@ export class Conversion {
 
   constant(tensor: Tensor): string {
     const name = `${this.fresh()}:0`;
-    this.target.constants.set(name, tensor);
+    this.scope.addConstant(name, tensor);
     return name;
   }
 
@@ -54,19 +61,134 @@ export class Conversion {
     return this.constant(int64Tensor([values.length], [...values]));
   }
 
-  /** A scalar constant of the element type of the node's attribute `T`. */
-  scalar(value: number): string {
-    return this.constant(fromNumbers(this.dtype("T"), [], [value]));
+  /** A scalar constant; of the element type of the node's attribute `T` unless given. */
+  scalar(value: number, dtype: DType = this.dtype("T")): string {
+    return this.constant(fromNumbers(dtype, [], [value]));
+  }
+
+  /** A constant of numbers. */
+  numbersOf(dtype: DType, shape: readonly number[], values: readonly number[]): string {
+    return this.constant(fromNumbers(dtype, shape, values));
   }
 
   cast(value: string, dtype: DType): string {
+    if (this.type(value)?.dtype === dtype) return value;
     return this.emit("Cast", [value], { to: int(elementTypeCodes[dtype]) });
+  }
+
+  transpose(value: string, permutation: readonly number[]): string {
+    if (permutation.every((axis, index) => axis === index)) return value;
+    return this.emit("Transpose", [value], { perm: ints(permutation) });
+  }
+
+  unsqueeze(value: string, axes: readonly number[]): string {
+    return this.emit("Unsqueeze", [value, this.integers(axes)]);
+  }
+
+  squeeze(value: string, axes: readonly number[]): string {
+    return this.emit("Squeeze", [value, this.integers(axes)]);
+  }
+
+  concat(values: readonly string[], axis: number): string {
+    return values.length === 1 ? values[0] : this.emit("Concat", values, { axis: int(axis) });
+  }
+
+  /** A part of one axis, by constant bounds. */
+  slice(value: string, axis: number, start: number, end: number, step = 1): string {
+    return this.emit("Slice", [value, ...[[start], [end], [axis], [step]].map((list) => this.integers(list))]);
+  }
+
+  /** Over constant axes. */
+  reduce(op: string, value: string, axes: readonly number[], keepsAxes: boolean): string {
+    return this.emit(op, [value, this.integers(axes)], { keepdims: int(keepsAxes ? 1 : 0), noop_with_empty_axes: int(1) });
+  }
+
+  /** The shape of these extents as a value. */
+  shapeOf(extents: readonly Extent[]): string {
+    const known = extents.filter((extent) => typeof extent === "number");
+    if (known.length === extents.length) return this.integers(known);
+    return this.concat(
+      extents.map((extent) => (typeof extent === "number" ? this.integers([extent]) : extent)),
+      0,
+    );
+  }
+
+  /** The elements in another shape. One extent that only the run tells needs no computing. */
+  reshape(value: string, extents: readonly Extent[]): string {
+    const open = extents.filter((extent) => typeof extent === "string").length;
+    const shape =
+      open === 1 && !extents.includes(0) && !extents.includes(-1)
+        ? extents.map((extent) => (typeof extent === "string" ? -1 : extent))
+        : extents;
+    return this.emit("Reshape", [value, this.shapeOf(shape)], { allowzero: int(1) });
+  }
+
+  /** The extent of one axis of a value. */
+  extent(value: string, axis: number): Extent {
+    const size = this.dims(value).at(axis);
+    if (typeof size === "number") return size;
+    const shape = this.emit("Shape", [value]);
+    const at = axis < 0 ? axis + this.rank(value) : axis;
+    return this.slice(shape, 0, at, at + 1);
+  }
+
+  extents(value: string): Extent[] {
+    return this.dims(value).map((_, axis) => this.extent(value, axis));
+  }
+
+  /** Arithmetic on extents. */
+  combine(op: "Add" | "Sub" | "Mul" | "Div", left: Extent, right: Extent): Extent {
+    if (typeof left === "number" && typeof right === "number") {
+      const results = { Add: left + right, Sub: left - right, Mul: left * right, Div: Math.floor(left / right) };
+      return results[op];
+    }
+    return this.emit(op, [this.shapeOf([left]), this.shapeOf([right])]);
+  }
+
+  type(value: string): TensorType | undefined {
+    return this.scope.known.type(value);
+  }
+
+  dtypeOf(value: string): DType {
+    return this.type(value)?.dtype ?? this.dtype("T");
+  }
+
+  dims(value: string): readonly Dim[] {
+    const shape = this.type(value)?.shape;
+    if (shape === undefined) throw this.refusal("the rank of its input can't be told");
+    return shape;
+  }
+
+  rank(value: string): number {
+    return this.dims(value).length;
+  }
+
+  /** Extents that have to be known at compile time. */
+  staticDims(value: string): number[] {
+    return this.dims(value).map((extent) => {
+      if (typeof extent !== "number") throw this.refusal("its input has an open dimension; give the inputs fixed shapes when exporting");
+      return extent;
+    });
   }
 
   /** An input of integers (a shape, axes) as the int64 that ONNX wants; a scalar as a list of one where `asList`. */
   int64(index: number, asList = false): string {
-    const value = this.cast(this.inputs[index], "int64");
-    return asList ? this.emit("Reshape", [value, this.integers([-1])]) : value;
+    return this.asInt64(this.inputs[index], asList);
+  }
+
+  asInt64(value: string, asList = false): string {
+    const known = this.known(value);
+    if (known !== undefined) {
+      const values = toNumbers(known);
+      return this.constant(int64Tensor(asList ? [values.length] : known.shape, values));
+    }
+    const wide = this.cast(value, "int64");
+    return asList ? this.emit("Reshape", [wide, this.integers([-1])]) : wide;
+  }
+
+  /** The constant that a value is, if it is one. */
+  known(value: string): Tensor | undefined {
+    return this.scope.known.constant(value);
   }
 
   /** The numbers of an input that has to be a constant. */
@@ -74,11 +196,40 @@ export class Conversion {
     return toNumbers(this.tensor(index));
   }
 
+  /** The only number of an input that has to be a constant. */
+  number(index: number): number {
+    return this.numbers(index)[0];
+  }
+
   /** An input that has to be a constant. */
   tensor(index: number): Tensor {
-    const tensor = this.target.constants.get(this.inputs[index]);
+    const tensor = this.known(this.inputs[index]);
     if (tensor === undefined) throw this.refusal(`its input ${index} is not a constant`);
     return tensor;
+  }
+
+  /** The elements of a list of integers, as far as they can be told. */
+  elements(value: string): readonly (number | undefined)[] | undefined {
+    const known = this.known(value);
+    if (known !== undefined) return toNumbers(known);
+    const node = this.scope.producer(value);
+    switch (node?.op) {
+      case "Cast":
+      case "Identity":
+      case "Reshape":
+      case "Unsqueeze":
+        return this.elements(node.inputs[0]);
+      case "Concat": {
+        const parts = node.inputs.map((input) => this.elements(input));
+        return parts.some((part) => part === undefined) ? undefined : parts.flatMap((part) => part ?? []);
+      }
+      case "Shape":
+        return this.type(node.inputs[0])?.shape?.map((extent) => (typeof extent === "number" ? extent : undefined));
+      default: {
+        const shape = this.type(value)?.shape;
+        return shape?.every((extent) => extent === 1) ? [undefined] : undefined;
+      }
+    }
   }
 
   int(name: string, fallback = 0): number {
@@ -90,16 +241,16 @@ export class Conversion {
     return this.attribute(name, "float")?.value ?? fallback;
   }
 
-  bool(name: string): boolean {
-    return this.attribute(name, "bool")?.value ?? false;
+  bool(name: string, fallback = false): boolean {
+    return this.attribute(name, "bool")?.value ?? fallback;
   }
 
   text(name: string, fallback: string): string {
     return this.attribute(name, "string")?.value ?? fallback;
   }
 
-  dtype(name: string): DType {
-    const value = this.attribute(name, "dtype")?.value ?? "float32";
+  dtype(name: string, fallback: DType = "float32"): DType {
+    const value = this.attribute(name, "dtype")?.value ?? fallback;
     if (value === "resource" || value === "variant") throw this.refusal(`its ${name} is ${value}`);
     return value;
   }
@@ -114,13 +265,24 @@ export class Conversion {
     return (this.attribute(name, "list")?.value ?? []).map(String);
   }
 
+  /** A body that the node calls. */
+  body(name: string): FlatGraph {
+    const value = this.attribute(name, "function")?.value;
+    if (value === undefined) throw this.refusal(`it has no ${name}`);
+    return value;
+  }
+
+  bodies(name: string): readonly FlatGraph[] {
+    return this.attribute(name, "functions")?.value ?? [];
+  }
+
   /** The error that says why this node can't be converted. */
   refusal(reason: string): Error {
     return userError("NCC0291", { node: this.source.name, op: this.source.op, reason });
   }
 
-  private fresh(): string {
-    return `${this.source.name}#${this.made++}`;
+  fresh(): string {
+    return this.scope.uniqueName(`${this.source.name}#${this.made++}`);
   }
 
   private attribute<T extends FlatAttribute["type"]>(name: string, type: T): Extract<FlatAttribute, { type: T }> | undefined {

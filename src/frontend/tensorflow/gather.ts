@@ -1,0 +1,210 @@
+/** Operators that take or put elements by indices. */
+import type { Attributes } from "../../graph/graph.js";
+import { fromNumbers, toNumbers } from "../../graph/tensor.js";
+import { type Conversion, int, type Rule, type Rules, range, text } from "./rule.js";
+
+/** One of params' axis for each index. Axes before `batch_dims` are those of the indices too. */
+const gather: Rule = (node) => {
+  const [params, indices] = node.inputs;
+  const axis = node.inputs.length > 2 ? node.number(2) : 0;
+  const given = node.int("batch_dims");
+  if (given === 0) return [node.emit("Gather", [params, indices], { axis: int(axis) })];
+  const rank = node.rank(params);
+  const indexRank = node.rank(indices);
+  const batch = given < 0 ? given + indexRank : given;
+  const at = axis < 0 ? axis + rank : axis;
+  // The gathered axis goes before those between the batch and it; the indices' own axes then stand in its place.
+  const between = range(batch, at);
+  const first = node.transpose(params, [...range(0, batch), at, ...between, ...range(at + 1, rank)]);
+  const points = node.unsqueeze(node.cast(indices, "int64"), [indexRank]);
+  const taken = node.emit("GatherND", [first, points], { batch_dims: int(batch) });
+  const inner = range(batch, indexRank);
+  const moved = between.map((_, index) => indexRank + index);
+  const after = range(indexRank + between.length, indexRank + rank - batch - 1);
+  return [node.transpose(taken, [...range(0, batch), ...moved, ...inner, ...after])];
+};
+
+/** A sum of all updates in a tensor of zeros. */
+const scatter: Rule = (node) => {
+  const [, updates] = node.inputs;
+  const background = node.emit("Expand", [node.scalar(0, node.dtypeOf(updates)), node.int64(2)]);
+  return [node.emit("ScatterND", [background, node.int64(0), updates], { reduction: text("add") })];
+};
+
+const scatterInto =
+  (reduction: string, change: (node: Conversion, updates: string) => string = (_, updates) => updates): Rule =>
+  (node) => [node.emit("ScatterND", [node.inputs[0], node.int64(1), change(node, node.inputs[2])], { reduction: text(reduction) })];
+
+/** `on` where the class is the index, `off` elsewhere: for indices outside, everywhere. */
+const oneHot: Rule = (node) => {
+  const [indices, , on, off] = node.inputs;
+  const rank = node.rank(indices);
+  const axis = node.int("axis", -1) < 0 ? rank : node.int("axis");
+  const wide = node.cast(indices, node.dtypeOf(indices) === "int64" ? "int64" : "int32");
+  const dtype = node.dtypeOf(wide);
+  const depth = node.known(node.inputs[1]);
+  const classes =
+    depth === undefined
+      ? node.emit("Range", [node.scalar(0, dtype), node.cast(node.inputs[1], dtype), node.scalar(1, dtype)])
+      : node.numbersOf(dtype, [node.number(1)], range(0, node.number(1)));
+  const trailing = node.reshape(classes, [
+    depth === undefined ? node.shapeOf([node.extent(classes, 0)]) : node.number(1),
+    ...range(axis, rank).map(() => 1),
+  ]);
+  return [node.emit("Where", [node.emit("Equal", [node.unsqueeze(wide, [axis]), trailing]), on, off])];
+};
+
+/** The permutation that takes each place back. */
+const invertPermutation: Rule = (node) => {
+  const [permutation] = node.inputs;
+  const known = node.known(permutation);
+  if (known !== undefined) {
+    const places = toNumbers(known);
+    const inverse = places.map((_, place) => places.indexOf(place));
+    return [node.constant(fromNumbers(known.dtype, known.shape, inverse))];
+  }
+  const dtype = node.dtypeOf(permutation);
+  const steps = node.emit("Range", [
+    node.scalar(0, "int64"),
+    node.squeeze(node.shapeOf([node.extent(permutation, 0)]), [0]),
+    node.scalar(1, "int64"),
+  ]);
+  const inverse = node.emit("ScatterElements", [steps, node.cast(permutation, "int64"), steps], { axis: int(0) });
+  return [node.cast(inverse, dtype)];
+};
+
+/** Places that are not zero (or false), as rows. */
+const nonZero: Rule = (node) => {
+  const found = node.emit("NonZero", node.inputs);
+  return [node.transpose(found, [1, 0])];
+};
+
+/** Distinct elements in the order of their first places, where each one's place among them is, and how many there are of each. */
+const unique: Rule = (node) => {
+  const axes = node.source.op.endsWith("V2") ? node.numbers(1) : [];
+  const attributes: Attributes = axes.length === 0 ? { sorted: int(0) } : { sorted: int(0), axis: int(axes[0]) };
+  const [values, , inverse, counts] = node.emitAll("Unique", [node.inputs[0]], attributes, 4);
+  const dtype = node.dtype("out_idx", "int32");
+  return [values, node.cast(inverse, dtype), node.cast(counts, dtype)];
+};
+
+/** Number of boundaries at or below each element. */
+const bucketize: Rule = (node) => {
+  const boundaries = node.list("boundaries");
+  const values = node.unsqueeze(node.cast(node.inputs[0], "float32"), [-1]);
+  const above = node.emit("GreaterOrEqual", [values, node.numbersOf("float32", [boundaries.length], boundaries)]);
+  return [node.reduce("ReduceSum", node.cast(above, "int32"), [-1], false)];
+};
+
+/** Where each value would stand in its sorted row: number of the row's elements below (or up to) it. */
+const searchSorted =
+  (comparison: string): Rule =>
+  (node) => {
+    const [rows, values] = node.inputs;
+    const before = node.emit(comparison, [node.unsqueeze(rows, [-2]), node.unsqueeze(values, [-1])]);
+    return [node.cast(node.reduce("ReduceSum", node.cast(before, "int32"), [-1], false), node.dtype("out_type", "int32"))];
+  };
+
+/** How often each class below `size` occurs in each row, or the sum of its weights, or whether it does. */
+const denseBincount: Rule = (node) => {
+  const [input, , weights] = node.inputs;
+  const size = node.number(1);
+  const hasWeights = !node.dims(weights).includes(0);
+  const dtype = node.dtypeOf(weights);
+  const classes = node.numbersOf(node.dtypeOf(input), [size], range(0, size));
+  const hits = node.cast(node.emit("Equal", [node.unsqueeze(input, [-1]), classes]), dtype);
+  if (node.bool("binary_output")) return [node.reduce("ReduceMax", hits, [-2], false)];
+  const weighted = hasWeights ? node.emit("Mul", [hits, node.unsqueeze(weights, [-1])]) : hits;
+  return [node.reduce("ReduceSum", weighted, [-2], false)];
+};
+
+/** Rows of data by the partition that each is of. */
+const dynamicPartition: Rule = (node) => {
+  const [data, partitions] = node.inputs;
+  if (node.rank(partitions) !== 1) throw node.refusal("only a list of partitions is supported");
+  return range(0, node.int("num_partitions", 1)).map((index) => {
+    const isOfIt = node.emit("Equal", [partitions, node.scalar(index, node.dtypeOf(partitions))]);
+    return node.emit("Compress", [data, isOfIt], { axis: int(0) });
+  });
+};
+
+/** Rows put at given places; of several for one place the last. */
+const dynamicStitch: Rule = (node) => {
+  const count = node.inputs.length / 2;
+  const rows = range(0, count).map((index) => {
+    const data = node.inputs[count + index];
+    return node.reshape(data, [-1, ...node.extents(data).slice(node.rank(node.inputs[index]))]);
+  });
+  const places = range(0, count).flatMap((index) => node.numbers(index));
+  const sources = range(0, Math.max(-1, ...places) + 1).map((place) => Math.max(0, places.lastIndexOf(place)));
+  return [node.emit("Gather", [node.concat(rows, 0), node.numbersOf("int32", [sources.length], sources)], { axis: int(0) })];
+};
+
+/** Boxes chosen by falling score, none of which overlaps an earlier one by more than the threshold. */
+function chosenBoxes(node: Conversion): string {
+  const [boxes, scores, most, overlap, threshold] = node.inputs;
+  const version = node.source.op;
+  const asFloat = (value: string) => node.reshape(node.cast(value, "float32"), [1]);
+  const overlaps = version === "NonMaxSuppression" ? node.numbersOf("float32", [1], [node.float("iou_threshold", 0.5)]) : asFloat(overlap);
+  const inputs = [
+    node.unsqueeze(node.cast(boxes, "float32"), [0]),
+    node.unsqueeze(node.cast(scores, "float32"), [0, 1]),
+    node.asInt64(most, true),
+    overlaps,
+  ];
+  if (threshold !== undefined) inputs.push(asFloat(threshold));
+  const found = node.emit("NonMaxSuppression", inputs);
+  return node.squeeze(node.slice(found, 1, 2, 3), [1]);
+}
+
+/** Since version 4 the result may be padded with zeros to its greatest length; version 5 gives the scores too. */
+const nonMaxSuppression: Rule = (node) => {
+  const version = node.source.op;
+  if (version.endsWith("V5")) {
+    const sigma = node.known(node.inputs[5]);
+    if (sigma === undefined || toNumbers(sigma)[0] !== 0) throw node.refusal("its soft_nms_sigma is not 0");
+  }
+  const chosen = chosenBoxes(node);
+  const count = node.emit("Shape", [chosen]);
+  const isPadded = node.bool("pad_to_max_output_size");
+  const padded = (value: string) => {
+    if (!isPadded) return value;
+    const missing = node.emit("Sub", [node.asInt64(node.inputs[2], true), count]);
+    return node.emit("Pad", [value, node.concat([node.integers([0]), missing], 0)]);
+  };
+  const indices = padded(node.cast(chosen, "int32"));
+  const valid = node.cast(node.squeeze(count, [0]), "int32");
+  if (!version.endsWith("V5")) return [indices, valid];
+  return [indices, padded(node.emit("Gather", [node.inputs[1], chosen], { axis: int(0) })), valid];
+};
+
+export const gatherRules: Rules = {
+  Bucketize: bucketize,
+  DenseBincount: denseBincount,
+  DynamicPartition: dynamicPartition,
+  DynamicStitch: dynamicStitch,
+  Gather: gather,
+  GatherNd: (node) => [node.emit("GatherND", [node.inputs[0], node.int64(1)])],
+  GatherV2: gather,
+  InvertPermutation: invertPermutation,
+  LowerBound: searchSorted("Less"),
+  NonMaxSuppression: nonMaxSuppression,
+  NonMaxSuppressionV2: nonMaxSuppression,
+  NonMaxSuppressionV3: nonMaxSuppression,
+  NonMaxSuppressionV4: nonMaxSuppression,
+  NonMaxSuppressionV5: nonMaxSuppression,
+  OneHot: oneHot,
+  ParallelDynamicStitch: dynamicStitch,
+  ScatterNd: scatter,
+  TensorScatterAdd: scatterInto("add"),
+  TensorScatterMax: scatterInto("max"),
+  TensorScatterMin: scatterInto("min"),
+  TensorScatterSub: scatterInto("add", (node, updates) => node.emit("Neg", [updates])),
+  TensorScatterUpdate: scatterInto("none"),
+  Unique: unique,
+  UniqueV2: unique,
+  UniqueWithCounts: unique,
+  UniqueWithCountsV2: unique,
+  UpperBound: searchSorted("LessOrEqual"),
+  Where: nonZero,
+};

@@ -1,0 +1,179 @@
+/** Resizing of images, [N, height, width, channels]. */
+import type { Attributes } from "../../graph/graph.js";
+import { type Conversion, float, int, ints, type Rule, type Rules, range, text } from "./rule.js";
+
+const channelsFirst = (node: Conversion, compute: (image: string) => string, image: string = node.inputs[0]): string =>
+  node.transpose(compute(node.transpose(image, [0, 3, 1, 2])), [0, 2, 3, 1]);
+
+type Coordinates = "align_corners" | "half_pixel" | "asymmetric";
+
+function coordinatesOf(node: Conversion): Coordinates {
+  if (node.bool("align_corners")) return "align_corners";
+  return node.bool("half_pixel_centers") ? "half_pixel" : "asymmetric";
+}
+
+function resized(node: Conversion, image: string, attributes: Attributes): string {
+  const all = { coordinate_transformation_mode: text(coordinatesOf(node)), axes: ints([2, 3]), ...attributes };
+  return channelsFirst(node, (value) => node.emit("Resize", [value, "", "", node.int64(1)], all), image);
+}
+
+/** TensorFlow interpolates in FP32, whatever the image is in. */
+const asFloat = (node: Conversion): string => node.cast(node.inputs[0], "float32");
+
+const linear: Rule = (node) => [resized(node, asFloat(node), { mode: text("linear") })];
+
+/** Keys' cubic with a = -0.5 and renormalised borders on half pixels, else with a = -0.75. */
+const cubic: Rule = (node) => {
+  const isHalf = coordinatesOf(node) === "half_pixel";
+  const attributes = { mode: text("cubic"), cubic_coeff_a: float(isHalf ? -0.5 : -0.75), exclude_outside: int(isHalf ? 1 : 0) };
+  return [resized(node, asFloat(node), attributes)];
+};
+
+/** The element that a coordinate lies in, by coordinates: with half pixels, rounding up comes to that. */
+const nearest: Rule = (node) => {
+  const isDown = coordinatesOf(node) === "asymmetric";
+  return [resized(node, node.inputs[0], { mode: text("nearest"), nearest_mode: text(isDown ? "floor" : "round_prefer_ceil") })];
+};
+
+/** Weights of an axis' elements in each output place: a row each. */
+type Weights = readonly (readonly number[])[];
+
+/** Rows and columns as sums with these weights: two matrix products. */
+function weighted(node: Conversion, rows: Weights, columns: Weights): string {
+  const matrix = (weights: Weights) => node.numbersOf("float32", [weights.length, weights[0].length], weights.flat());
+  return channelsFirst(
+    node,
+    (image) => {
+      const wide = node.emit("MatMul", [image, node.transpose(matrix(columns), [1, 0])]);
+      return node.emit("MatMul", [matrix(rows), wide]);
+    },
+    asFloat(node),
+  );
+}
+
+/** Each output place is the mean of the part of the axis that it covers. */
+function areaWeights(input: number, output: number, isAligned: boolean): Weights {
+  const scale = isAligned && output > 1 ? (input - 1) / (output - 1) : input / output;
+  return range(0, output).map((place) => {
+    const [start, end] = [place * scale, (place + 1) * scale];
+    const row = new Array<number>(input).fill(0);
+    for (let at = Math.floor(start); at < end; at++) {
+      row[Math.min(at, input - 1)] += (Math.min(at + 1, end) - Math.max(at, start)) / scale;
+    }
+    return row;
+  });
+}
+
+const area: Rule = (node) => {
+  const [height, width] = node.staticDims(node.inputs[0]).slice(1, 3);
+  const [rows, columns] = node.numbers(1);
+  const isAligned = node.bool("align_corners");
+  return [weighted(node, areaWeights(height, rows, isAligned), areaWeights(width, columns, isAligned))];
+};
+
+const sinc = (x: number): number => (Math.abs(x) < 1e-3 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
+const lanczos = (radius: number) => ({
+  radius,
+  weight: (x: number) => (Math.abs(x) > radius ? 0 : sinc(x) * sinc(x / radius)),
+});
+
+/** What each kernel of ScaleAndTranslate reaches, and its weight at a distance. */
+const kernels: Readonly<Record<string, { readonly radius: number; weight(distance: number): number }>> = {
+  lanczos1: lanczos(1),
+  lanczos3: lanczos(3),
+  lanczos5: lanczos(5),
+  gaussian: { radius: 1.5, weight: (x) => (Math.abs(x) >= 1.5 ? 0 : Math.exp((-x * x) / (2 * 0.5 ** 2))) },
+  box: { radius: 1, weight: (x) => (Math.abs(x) < 0.5 ? 1 : Math.abs(x) === 0.5 ? 0.5 : 0) },
+  triangle: { radius: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) },
+  keyscubic: {
+    radius: 2,
+    weight: (x) => {
+      const t = Math.abs(x);
+      if (t >= 2) return 0;
+      return t >= 1 ? ((-0.5 * t + 2.5) * t - 4) * t + 2 : (1.5 * t - 2.5) * t * t + 1;
+    },
+  },
+  mitchellcubic: {
+    radius: 2,
+    weight: (x) => {
+      const t = Math.abs(x);
+      if (t >= 2) return 0;
+      return t >= 1 ? (((-7 / 18) * t + 2) * t - 10 / 3) * t + 16 / 9 : ((7 / 6) * t - 2) * t * t + 8 / 9;
+    },
+  },
+};
+
+function kernelWeights(node: Conversion, axis: number, input: number, output: number): Weights {
+  const kernel = kernels[node.text("kernel_type", "lanczos3")];
+  if (kernel === undefined) throw node.refusal(`its kernel ${node.text("kernel_type", "")} is not known`);
+  const step = 1 / node.numbers(2)[axis];
+  const offset = -step * node.numbers(3)[axis];
+  const stretch = node.bool("antialias", true) ? Math.max(step, 1) : 1;
+  return range(0, output).map((place) => {
+    const at = (place + 0.5) * step + offset;
+    const reach = kernel.radius * stretch;
+    const isOutside = at < 0 || at > input;
+    const [first, last] = [Math.max(0, Math.ceil(at - reach - 0.5)), Math.min(input - 1, Math.floor(at + reach - 0.5))];
+    const row = range(0, input).map((source) =>
+      isOutside || source < first || source > last ? 0 : kernel.weight((source + 0.5 - at) / stretch),
+    );
+    const sum = row.reduce((total, weight) => total + weight, 0);
+    return Math.abs(sum) < 1e-30 ? row : row.map((weight) => weight / sum);
+  });
+}
+
+const scaleAndTranslate: Rule = (node) => {
+  const extents = node.staticDims(node.inputs[0]).slice(1, 3);
+  const [rows, columns] = node.numbers(1).map((output, axis) => kernelWeights(node, axis, extents[axis], output));
+  return [weighted(node, rows, columns)];
+};
+
+/**
+ * A box [y1, x1, y2, x2] of the image, from 0 to 1, for each row of boxes, at `crop_size` points between its borders; a point outside
+ * the image is `extrapolation_value`.
+ */
+const cropAndResize: Rule = (node) => {
+  const [, boxes, owners] = node.inputs;
+  const size = node.numbers(3);
+  const method = node.text("method", "bilinear");
+  const [one, half, two] = [1, 0.5, 2].map((value) => node.scalar(value, "float32"));
+  /** Positions of one axis' points from 0 to 1: [boxes, points]. */
+  const points = (axis: number): string => {
+    const [start, end] = [axis, axis + 2].map((column) => node.slice(boxes, 1, column, column + 1));
+    const count = size[axis];
+    if (count === 1) return node.emit("Mul", [node.emit("Add", [start, end]), half]);
+    const steps = node.numbersOf(
+      "float32",
+      [1, count],
+      range(0, count).map((step) => step / (count - 1)),
+    );
+    return node.emit("Add", [start, node.emit("Mul", [node.emit("Sub", [end, start]), steps])]);
+  };
+  const inImage = (list: string): string =>
+    node.emit("And", [node.emit("GreaterOrEqual", [list, node.scalar(0, "float32")]), node.emit("LessOrEqual", [list, one])]);
+  const [ys, xs] = [node.unsqueeze(points(0), [2]), node.unsqueeze(points(1), [1])];
+  const inside = node.emit("And", [inImage(ys), inImage(xs)]);
+  const shape = node.emit("Shape", [inside]);
+  const grid = [xs, ys].map((list) => {
+    const centred = node.emit("Sub", [node.emit("Mul", [list, two]), one]);
+    return node.unsqueeze(node.emit("Expand", [centred, shape]), [3]);
+  });
+  const sources = node.emit("Gather", [asFloat(node), owners], { axis: int(0) });
+  const attributes = {
+    mode: text(method === "nearest" ? "nearest" : "linear"),
+    padding_mode: text("border"),
+    align_corners: int(1),
+  };
+  const sampled = channelsFirst(node, (image) => node.emit("GridSample", [image, node.concat(grid, 3)], attributes), sources);
+  const outside = node.scalar(node.float("extrapolation_value", 0), "float32");
+  return [node.emit("Where", [node.unsqueeze(inside, [3]), sampled, outside])];
+};
+
+export const resizeRules: Rules = {
+  CropAndResize: cropAndResize,
+  ResizeArea: area,
+  ResizeBicubic: cubic,
+  ResizeBilinear: linear,
+  ResizeNearestNeighbor: nearest,
+  ScaleAndTranslate: scaleAndTranslate,
+};
