@@ -135,11 +135,12 @@ function loopBody(node: Conversion, variables: readonly Variable[], invariant: r
   return { graph: bodyGraph(node.body("body").name, inputs, results, body), types };
 }
 
-/** A type that holds before and after an iteration. */
+/** A type that holds before and after an iteration, as far as that is known. */
 function joinTypes(left: TensorType | undefined, right: TensorType | undefined): TensorType | undefined {
-  if (left === undefined || right === undefined || left.dtype !== right.dtype) return left && { dtype: left.dtype };
+  if (left === undefined || right === undefined) return left;
   const [a, b] = [left.shape, right.shape];
-  if (a === undefined || b === undefined || a.length !== b.length) return { dtype: left.dtype };
+  if (b === undefined) return left;
+  if (a === undefined || a.length !== b.length) return { dtype: left.dtype };
   return { dtype: left.dtype, shape: a.map((extent, axis) => (extent === b[axis] ? extent : `changing_${axis}`)) };
 }
 
@@ -162,23 +163,18 @@ function loop(node: Conversion): readonly string[] {
   const invariant = invariants(body);
   const { scope } = node;
   const before = scope.nodes.length;
-  const variable = (initial: string, list: ListValue | undefined): Variable => {
-    if (list === undefined) return { initial, type: node.type(initial) };
-    if (list.shape === undefined && list.stacked === undefined) return { initial, type: { dtype: list.dtype }, list };
-    const value = stacked(node, list);
-    return { initial: value, type: node.type(value), list };
+  const variable = (value: string, index: number, learned?: Pick<Variable, "type" | "list">): Variable => {
+    const known = scope.list(value);
+    if (invariant[index] || known === undefined) return { initial: value, type: joinTypes(node.type(value), learned?.type) };
+    const list = { ...known, shape: known.shape ?? learned?.list?.shape };
+    if (list.shape === undefined && list.stacked === undefined) return { initial: value, type: { dtype: list.dtype }, list };
+    const initial = stacked(node, list);
+    return { initial, type: joinTypes(node.type(initial), learned?.type), list };
   };
-  const first = node.inputs.map((value) => variable(value, scope.list(value)));
+  const first = node.inputs.map((value, index) => variable(value, index));
   const { types } = loopBody(node, first, invariant);
   scope.truncate(before);
-  const variables = node.inputs.map((value, index): Variable => {
-    if (invariant[index]) return { initial: value, type: node.type(value) };
-    const list = scope.list(value);
-    const learned = variable(value, list && { ...list, shape: list.shape ?? types[index].list?.shape });
-    return list && types[index].type === undefined
-      ? learned
-      : { ...learned, type: joinTypes(learned.type, types[index].type ?? learned.type) };
-  });
+  const variables = node.inputs.map((value, index) => variable(value, index, types[index]));
   const [goesOn] = scope.inline(condition, node.inputs, scope);
   const { graph } = loopBody(node, variables, invariant);
   const initial = variables.flatMap(({ initial: value }, index) => (invariant[index] ? [] : [value]));

@@ -1,5 +1,5 @@
 /** Convolutions and pools. TensorFlow's channels-last images become channels-first between transposes. */
-import type { Attributes } from "../../graph/graph.js";
+import type { Attributes, Dim } from "../../graph/graph.js";
 import { type Conversion, int, ints, type Rule, type Rules, range, text } from "./rule.js";
 
 /** Where the channels are: after the spatial axes or before them. Throws for packed formats (NCHW_VECT_C). */
@@ -13,7 +13,7 @@ export function channelsAt(node: Conversion): "last" | "first" {
 const isChannelsLast = (node: Conversion): boolean => channelsAt(node) === "last";
 
 /** The spatial entries of a list that has one entry for each axis of the node's data format. */
-function spatial(node: Conversion, list: readonly number[]): number[] {
+function spatial<T>(node: Conversion, list: readonly T[]): T[] {
   return isChannelsLast(node) ? list.slice(1, -1) : list.slice(2);
 }
 
@@ -24,13 +24,35 @@ export function channelsFirst(node: Conversion, compute: (image: string) => stri
   return node.transpose(compute(image), [0, ...range(2, rank), 1]);
 }
 
-/** ONNX's SAME_UPPER is TensorFlow's SAME: the odd row of padding comes last. */
-function padding(node: Conversion): Attributes {
+/** A window of an operator, by spatial axis. */
+interface Window {
+  readonly kernel: readonly number[];
+  readonly strides: readonly number[];
+  readonly dilations: readonly number[];
+}
+
+/** Where the image's extents are open, ONNX's SAME_UPPER, which it does not define for dilated windows, is TensorFlow's SAME. */
+function windowAttributes(node: Conversion, window: Window): Attributes {
+  const { strides, dilations } = window;
+  const attributes = { strides: ints(strides), ...(dilations.some((rate) => rate !== 1) ? { dilations: ints(dilations) } : {}) };
   const kind = node.text("padding", "VALID");
-  if (kind === "SAME") return { auto_pad: text("SAME_UPPER") };
-  if (kind === "VALID") return {};
-  const pads = explicitPads(node);
-  return { pads: ints([...pads.map(([before]) => before), ...pads.map(([, after]) => after)]) };
+  if (kind === "VALID") return attributes;
+  const pads = kind === "SAME" ? samePads(node, window) : explicitPads(node);
+  if (pads === undefined) return { ...attributes, auto_pad: text("SAME_UPPER") };
+  return { ...attributes, pads: ints([...pads.map(([before]) => before), ...pads.map(([, after]) => after)]) };
+}
+
+/** SAME as amounts; the odd row of padding comes last. With stride 1 they don't depend on the image's extents. */
+function samePads(node: Conversion, { kernel, strides, dilations }: Window): (readonly [number, number])[] | undefined {
+  const extents = spatial(node, node.type(node.inputs[0])?.shape ?? []);
+  const totals = strides.map((stride, axis) => {
+    const reach = (kernel[axis] - 1) * dilations[axis] + 1;
+    const extent = stride === 1 ? 1 : extents[axis];
+    return typeof extent === "number" ? Math.max(0, (Math.ceil(extent / stride) - 1) * stride + reach - extent) : undefined;
+  });
+  const known = totals.filter((total) => total !== undefined);
+  if (known.length < totals.length) return undefined;
+  return known.map((total) => [Math.floor(total / 2), Math.ceil(total / 2)]);
 }
 
 function explicitPads(node: Conversion): (readonly [number, number])[] {
@@ -44,14 +66,18 @@ function explicitPads(node: Conversion): (readonly [number, number])[] {
   return before.map((amount, axis) => [amount, after[axis]]);
 }
 
-function windowAttributes(node: Conversion): Attributes {
-  return { strides: ints(spatial(node, node.list("strides"))), ...padding(node) };
-}
-
 /** One for each spatial axis where the node does not say. */
 function dilations(node: Conversion, axes: number): number[] {
   const given = spatial(node, node.list("dilations"));
   return given.length === 0 ? new Array<number>(axes).fill(1) : given;
+}
+
+function filterWindow(node: Conversion, kernel: readonly Dim[]): Window {
+  const extents = kernel.map((extent) => {
+    if (typeof extent !== "number") throw node.refusal("its filter's shape is open");
+    return extent;
+  });
+  return { kernel: extents, strides: spatial(node, node.list("strides")), dilations: dilations(node, extents.length) };
 }
 
 /** TensorFlow's filter is [spatial axes, input channels of a group, output channels]; how many groups there are, the image tells. */
@@ -63,7 +89,7 @@ export const convolution: Rule = (node) => {
   const inGroup = filter[rank - 2];
   const group = typeof channels === "number" && typeof inGroup === "number" ? channels / inGroup : 1;
   if (!Number.isInteger(group)) throw node.refusal(`its image has ${channels} channels, its filter ${inGroup}`);
-  const attributes = { ...windowAttributes(node), dilations: ints(dilations(node, rank - 2)), group: int(group) };
+  const attributes = { ...windowAttributes(node, filterWindow(node, filter.slice(0, -2))), group: int(group) };
   return [channelsFirst(node, (image) => node.emit("Conv", [image, weights], attributes), node.inputs[0], rank)];
 };
 
@@ -72,7 +98,7 @@ export const depthwise: Rule = (node) => {
   const [height, width, channels] = node.staticDims(node.inputs[1]);
   const swapped = node.transpose(node.inputs[1], [2, 3, 0, 1]);
   const weights = node.reshape(swapped, [-1, 1, height, width]);
-  const attributes = { ...windowAttributes(node), dilations: ints(dilations(node, 2)), group: int(channels) };
+  const attributes = { ...windowAttributes(node, filterWindow(node, [height, width])), group: int(channels) };
   return [channelsFirst(node, (image) => node.emit("Conv", [image, weights], attributes))];
 };
 
@@ -131,13 +157,17 @@ const transposedConvolution: Rule = (node) => {
   return [channelsFirst(node, (value) => node.emit("ConvTranspose", [value, weights], attributes), image, rank)];
 };
 
+function poolAttributes(node: Conversion, kernel: readonly number[], strides: readonly number[]): Attributes {
+  return { ...windowAttributes(node, { kernel, strides, dilations: kernel.map(() => 1) }), kernel_shape: ints(kernel) };
+}
+
 const pool =
   (op: string, windowOf: (node: Conversion) => { kernel: readonly number[]; strides: readonly number[] }): Rule =>
   (node) => {
     const { kernel, strides } = windowOf(node);
     const outer = isChannelsLast(node) ? [kernel[0], kernel[kernel.length - 1]] : kernel.slice(0, 2);
     if (outer.some((extent) => extent !== 1)) throw node.refusal("pooling over batch or channels is not supported");
-    const attributes = { ...padding(node), strides: ints(spatial(node, strides)), kernel_shape: ints(spatial(node, kernel)) };
+    const attributes = poolAttributes(node, spatial(node, kernel), spatial(node, strides));
     return [channelsFirst(node, (image) => node.emit(op, [image], attributes), node.inputs[0], kernel.length)];
   };
 
@@ -151,7 +181,7 @@ const byInputs = (node: Conversion) => ({ kernel: node.numbers(1), strides: node
 const poolWithPlaces: Rule = (node) => {
   const [height, width, channels] = node.staticDims(node.inputs[0]).slice(1);
   const { kernel, strides } = byAttributes(node);
-  const attributes = { ...padding(node), strides: ints(strides.slice(1, 3)), kernel_shape: ints(kernel.slice(1, 3)) };
+  const attributes = poolAttributes(node, kernel.slice(1, 3), strides.slice(1, 3));
   const image = node.transpose(node.inputs[0], [0, 3, 1, 2]);
   const [values, places] = node.emitAll("MaxPool", [image], attributes, 2).map((value) => node.transpose(value, [0, 2, 3, 1]));
   const area = node.scalar(height * width, "int64");
@@ -183,11 +213,8 @@ const patches: Rule = (node) => {
     filter[(output * channels + channel) * height * width + place] = 1;
   }
   const weights = node.numbersOf(node.dtypeOf(value), [count, channels, height, width], filter);
-  const attributes = {
-    strides: ints(node.list("strides").slice(1, 3)),
-    dilations: ints(node.list("rates").slice(1, 3)),
-    ...padding(node),
-  };
+  const [strides, rates] = ["strides", "rates"].map((name) => node.list(name).slice(1, 3));
+  const attributes = windowAttributes(node, { kernel: [height, width], strides, dilations: rates });
   return [channelsFirst(node, (image) => node.emit("Conv", [image, weights], attributes))];
 };
 

@@ -156,8 +156,8 @@ describe("what has no conversion", () => {
   });
 
   it("tells why a form of an operator is refused", () => {
-    const message = failure(flatGraph([1, 1, 1, 1], [flatNode("n", "FusedBatchNorm", ["x"], { is_training: bool(true) })], "n"));
-    expect(message).toContain("NCC0291: FusedBatchNorm n: can't be converted: it is in training mode");
+    const message = failure(flatGraph([1, 1, 1, 1], [flatNode("p", "MaxPool", ["x"], { data_format: string("NCHW_VECT_C") })], "p"));
+    expect(message).toContain("NCC0291: MaxPool p: can't be converted: its data format NCHW_VECT_C is not supported");
   });
 
   it("tells an output that inference does not have", () => {
