@@ -90,8 +90,9 @@ export class GrowingTypes {
     this.scope.constants.set(name, tensor);
   }
 
-  addNode(node: Node): void {
-    addNode(node, new Map(), this.scope);
+  /** `declared`: types of the outputs that are known otherwise; they fill in what inference can't tell. */
+  addNode(node: Node, declared: ReadonlyMap<string, TensorType> = new Map()): void {
+    addNode(node, declared, this.scope);
   }
 
   /** For a body that sees this graph's values. */

@@ -41,7 +41,7 @@ export class Conversion {
     const outputs = Array.from({ length: count }, (_, index) => `${name}:${index}`);
     const node: Node = { name, op, domain: "", inputs, outputs, attributes, origins: [this.source.name] };
     this.scope.nodes.push(node);
-    this.scope.known.addNode(node);
+    this.scope.known.addNode(node, declaredTypes(node, this));
     return outputs;
   }
 
@@ -208,28 +208,15 @@ export class Conversion {
     return tensor;
   }
 
-  /** The elements of a list of integers, as far as they can be told. */
-  elements(value: string): readonly (number | undefined)[] | undefined {
+  /** The elements of a list of integers: as numbers, by the name of an open extent, or undefined. */
+  elements(value: string): readonly (Dim | undefined)[] | undefined {
     const known = this.known(value);
     if (known !== undefined) return toNumbers(known);
     const node = this.scope.producer(value);
-    switch (node?.op) {
-      case "Cast":
-      case "Identity":
-      case "Reshape":
-      case "Unsqueeze":
-        return this.elements(node.inputs[0]);
-      case "Concat": {
-        const parts = node.inputs.map((input) => this.elements(input));
-        return parts.some((part) => part === undefined) ? undefined : parts.flatMap((part) => part ?? []);
-      }
-      case "Shape":
-        return this.type(node.inputs[0])?.shape?.map((extent) => (typeof extent === "number" ? extent : undefined));
-      default: {
-        const shape = this.type(value)?.shape;
-        return shape?.every((extent) => extent === 1) ? [undefined] : undefined;
-      }
-    }
+    const form = node && elementForms[node.op];
+    if (node && form) return form(node, this);
+    const shape = this.type(value)?.shape;
+    return shape?.every((extent) => extent === 1) ? [undefined] : undefined;
   }
 
   int(name: string, fallback = 0): number {
@@ -295,4 +282,46 @@ export class Conversion {
 
 function isOfType<T extends FlatAttribute["type"]>(attribute: FlatAttribute, type: T): attribute is Extract<FlatAttribute, { type: T }> {
   return attribute.type === type;
+}
+
+const firstInput = (node: Node, conversion: Conversion) => conversion.elements(node.inputs[0]);
+
+/** Operators that shapes are computed with, on lists of which not every element is known. */
+const elementForms: Readonly<Record<string, (node: Node, conversion: Conversion) => readonly (Dim | undefined)[] | undefined>> = {
+  Cast: firstInput,
+  Identity: firstInput,
+  Reshape: firstInput,
+  Squeeze: firstInput,
+  Unsqueeze: firstInput,
+  Concat(node, conversion) {
+    const parts = node.inputs.map((input) => conversion.elements(input));
+    return parts.some((part) => part === undefined) ? undefined : parts.flatMap((part) => part ?? []);
+  },
+  Gather(node, conversion) {
+    const indices = conversion.known(node.inputs[1]);
+    const all = firstInput(node, conversion);
+    return indices && all && toNumbers(indices).map((at) => all.at(at));
+  },
+  Shape: (node, conversion) => conversion.type(node.inputs[0])?.shape,
+  Slice(node, conversion) {
+    const [starts, ends, , steps] = node.inputs.slice(1).map((input) => conversion.known(input));
+    const all = firstInput(node, conversion);
+    if (!starts || !ends || !all || (steps && toNumbers(steps)[0] !== 1)) return undefined;
+    return all.slice(toNumbers(starts)[0], toNumbers(ends)[0]);
+  },
+};
+
+/** The types that follow from a shape which is known but for extents that are open in the inputs. */
+function declaredTypes(node: Node, conversion: Conversion): ReadonlyMap<string, TensorType> {
+  const index = { ConstantOfShape: 0, Expand: 1, Reshape: 1 }[node.op];
+  const shape = index === undefined || conversion.known(node.inputs[index]) ? undefined : conversion.elements(node.inputs[index]);
+  if (shape === undefined || shape.includes(-1)) return new Map();
+  const value = node.attributes.value?.type === "tensor" ? node.attributes.value.value.dtype : "float32";
+  const dtype = index === 0 ? value : conversion.type(node.inputs[0])?.dtype;
+  const own = node.op === "Expand" ? conversion.type(node.inputs[0])?.shape : [];
+  if (dtype === undefined || own === undefined || own.length > shape.length) return new Map();
+  const missing = shape.length - own.length;
+  const extents = shape.map((extent, axis) => (extent === 1 && axis >= missing ? own[axis - missing] : extent));
+  if (extents.some((extent) => extent === undefined)) return new Map();
+  return new Map([[node.outputs[0], { dtype, shape: extents.map((extent) => extent ?? 1) }]]);
 }

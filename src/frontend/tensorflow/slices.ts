@@ -35,10 +35,10 @@ const slice: Rule = (node) => {
   const [value, begin, size] = node.inputs;
   const begins = node.int64(1);
   const sizes = node.elements(size);
-  const whole = node.known(begin) && sizes?.every((extent) => extent !== undefined);
-  if (whole) {
+  const numbers = sizes?.flatMap((extent) => (typeof extent === "number" ? [extent] : []));
+  if (node.known(begin) && numbers?.length === sizes?.length && numbers !== undefined) {
     const from = node.numbers(1);
-    const ends = from.map((start, axis) => ((sizes?.[axis] ?? -1) < 0 ? unbounded : start + (sizes?.[axis] ?? 0)));
+    const ends = from.map((start, axis) => (numbers[axis] < 0 ? unbounded : start + numbers[axis]));
     return [node.emit("Slice", [value, begins, node.integers(ends)])];
   }
   const toEnd = node.emit("Less", [node.int64(2), node.scalar(0, "int64")]);
@@ -80,7 +80,8 @@ function bounds(
 ): string {
   const known = node.elements(node.inputs[index]);
   const values = entries.map(({ at }): Extent => {
-    const value = known?.[at];
+    const element = known?.[at];
+    const value = typeof element === "number" ? element : undefined;
     // A masked bound does not depend on its value.
     const [first, second] = [change(at, value ?? 0), change(at, value ?? 1)];
     if (value !== undefined || first === second) return first;
@@ -101,7 +102,7 @@ const stridedSlice: Rule = (node) => {
     if (shrunk(at) || !has("begin_mask", at)) return value;
     return strides[at] > 0 ? 0 : unbounded;
   });
-  const begins = node.elements(node.inputs[1]);
+  const begins = node.elements(node.inputs[1])?.map((element) => (typeof element === "number" ? element : undefined));
   const dynamicElement = entries.some(({ at, kind }) => kind === "element" && begins?.[at] === undefined);
   const ends = bounds(node, 2, entries, (at, value) => {
     if (shrunk(at)) return begins?.[at] === -1 ? unbounded : (begins?.[at] ?? 0) + 1;

@@ -122,6 +122,8 @@ function transposedPads(
   return { pads: [before, same - before], extra: Math.max(0, -surplus) };
 }
 
+const numeric = (extent: Dim | undefined): number | undefined => (typeof extent === "number" ? extent : undefined);
+
 /** The gradient of a convolution by its input. The filter is [spatial axes, output channels, input channels]. */
 const transposedConvolution: Rule = (node) => {
   const [sizes, filter, image] = node.inputs;
@@ -143,8 +145,8 @@ const transposedConvolution: Rule = (node) => {
     return transposedPads(kind, explicit[axis], {
       kernel,
       stride,
-      input: typeof input === "number" ? input : undefined,
-      output: wanted?.[axis],
+      input: numeric(input),
+      output: numeric(wanted?.[axis]),
     });
   });
   const attributes = {
