@@ -36,7 +36,8 @@ function emptyElement(node: Conversion, list: ListValue): string {
   if (written !== undefined) return node.emit("Expand", [zero, node.emit("Shape", [written])]);
   if (list.shape === undefined) throw node.refusal("the shape of its elements can't be told");
   const extents = list.shape.map((extent) => (typeof extent === "number" ? extent : node.scope.extentOf(extent, node)));
-  if (extents.some((extent) => extent === undefined)) throw node.refusal("the shape of its elements is known at run time only");
+  if (extents.some((extent) => extent === undefined))
+    throw node.refusal(`the shape of its elements, [${list.shape.join(", ")}], is known at run time only`);
   return node.emit("Expand", [zero, node.shapeOf(extents.map((extent) => extent ?? 1))]);
 }
 

@@ -315,13 +315,32 @@ const elementForms: Readonly<Record<string, (node: Node, conversion: Conversion)
 function declaredTypes(node: Node, conversion: Conversion): ReadonlyMap<string, TensorType> {
   const index = { ConstantOfShape: 0, Expand: 1, Reshape: 1 }[node.op];
   const shape = index === undefined || conversion.known(node.inputs[index]) ? undefined : conversion.elements(node.inputs[index]);
-  if (shape === undefined || shape.includes(-1)) return new Map();
+  if (shape === undefined) return new Map();
   const value = node.attributes.value?.type === "tensor" ? node.attributes.value.value.dtype : "float32";
   const dtype = index === 0 ? value : conversion.type(node.inputs[0])?.dtype;
   const own = node.op === "Expand" ? conversion.type(node.inputs[0])?.shape : [];
   if (dtype === undefined || own === undefined || own.length > shape.length) return new Map();
   const missing = shape.length - own.length;
-  const extents = shape.map((extent, axis) => (extent === 1 && axis >= missing ? own[axis - missing] : extent));
-  if (extents.some((extent) => extent === undefined)) return new Map();
-  return new Map([[node.outputs[0], { dtype, shape: extents.map((extent) => extent ?? 1) }]]);
+  const free = freeExtent(shape, conversion.type(node.inputs[0])?.shape);
+  const extents = shape.flatMap((extent, axis): Dim[] => {
+    const size = extent === 1 && axis >= missing ? own[axis - missing] : extent === -1 ? free : extent;
+    return size === undefined ? [] : [size];
+  });
+  return extents.length < shape.length ? new Map() : new Map([[node.outputs[0], { dtype, shape: extents }]]);
+}
+
+/** What -1 in a Reshape's target stands for, where every open extent of the target is one of the source too. */
+function freeExtent(target: readonly (Dim | undefined)[], source: readonly Dim[] | undefined): number | undefined {
+  const rest = [...(source ?? [])];
+  let [have, want] = [1, 1];
+  for (const extent of target) {
+    if (typeof extent === "number") want *= Math.abs(extent);
+    else if (extent === undefined || !rest.includes(extent)) return undefined;
+    else rest.splice(rest.indexOf(extent), 1);
+  }
+  for (const extent of rest) {
+    if (typeof extent !== "number") return undefined;
+    have *= extent;
+  }
+  return want > 0 && have % want === 0 ? have / want : undefined;
 }
