@@ -49,6 +49,15 @@ export function chipBytes(dtype: DeviceType, shape: readonly number[], axis: num
   return tiles * freeElements(shape, axis) * deviceBytes(dtype, "sbuf");
 }
 
+/** Bytes that one DMA moves at most, where a view can be cut. */
+const PIECE_BYTES = 128 * 1024;
+
+/** Positions [start, start + size) along one free dimension of a view. */
+function slice(view: View, axis: number, start: number, size: number): View {
+  const { stride } = view.dims[axis];
+  return { ...view, offset: view.offset + start * stride, dims: view.dims.map((dim, index) => (index === axis ? { size, stride } : dim)) };
+}
+
 export class Values {
   readonly #graph: Graph;
   readonly #emitter: Emitter;
@@ -148,9 +157,16 @@ export class Values {
     return channelTiles(0, value.shape[value.axis] ?? 1);
   }
 
-  /** One or more DMAs from one view to another of the same shape. */
+  /** One or more DMAs from one view to another of the same shape: long ones in pieces, for several queues and for readers that need a part. */
   move(from: View, to: View): void {
-    jointly([from, to], ([source, target]) => this.#emitter.step("dma", { kind: "dma", out: target, in: source }));
+    const axis = from.dims.findIndex(({ size }) => size > 1);
+    const bytes = from.dims.reduce((product, { size }) => product * size, from.partitionCount * deviceBytes(from.dtype, "dram"));
+    const pieces = axis < 0 ? 1 : Math.min(from.dims[axis].size, Math.ceil(bytes / PIECE_BYTES));
+    for (let piece = 0; piece < pieces; piece++) {
+      const [start, end] = [piece, piece + 1].map((index) => Math.round((from.dims[axis]?.size * index) / pieces));
+      const part = (view: View) => (pieces === 1 ? view : slice(view, axis, start, end - start));
+      jointly([part(from), part(to)], ([source, target]) => this.#emitter.step("dma", { kind: "dma", out: target, in: source }));
+    }
   }
 
   /** Whether a box of the value can be read straight from chip with `axis` on partitions. */

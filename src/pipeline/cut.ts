@@ -3,29 +3,11 @@
  * every split into stages with transfers in one direction only is a chain of them (Tarnawski et al., "Efficient Algorithms for Device
  * Placement of DNN Graph Operators", 2020).
  */
-import { allDownsets, type Dag, downsetsOfOneOrder, has, type NodeSet } from "./downsets.js";
+import { type Border, borderOf, type CutNode, type CutProblem, contains, crossingTotal, ownTime } from "./borders.js";
+import { cutOverChips } from "./chips.js";
+import { allDownsets, downsetsOfOneOrder, has } from "./downsets.js";
 
-export interface CutNode {
-  /** Time of its computation. */
-  readonly work: number;
-  /** Bytes that it keeps on its device. */
-  readonly size: number;
-  /** Time to move its output between two devices: both pay it, once for a node and device. */
-  readonly transfer: number;
-  /** Time for which its output occupies a link between two chips; 0 if absent. */
-  readonly hop?: number;
-}
-
-export interface CutProblem extends Dag {
-  readonly nodes: readonly CutNode[];
-  readonly devices: number;
-  /** Bytes that a device holds. */
-  readonly capacity: number;
-  /** Time for each byte beyond that, while the device computes; infinite if absent. */
-  readonly excess?: number;
-  /** Devices form a chain of chips of so many each. Between chips the outputs that are wanted further on pass a link; no links if absent. */
-  readonly devicesPerChip?: number;
-}
+export type { CutNode, CutProblem } from "./borders.js";
 
 export interface Cut {
   /** Time of the slowest stage. */
@@ -39,17 +21,6 @@ export interface Cut {
 /** More downsets than that are not searched completely. */
 const maximumDownsets = 4000;
 
-/** A downset with what its use as a border costs. */
-interface Border {
-  readonly set: NodeSet;
-  readonly work: number;
-  readonly size: number;
-  /** Members whose output goes outside. */
-  readonly crossing: readonly number[];
-  /** Time for which their outputs occupy a link that lies here. */
-  readonly link: number;
-}
-
 interface Choice {
   readonly value: number;
   /** Index of the border where the last stage begins. */
@@ -60,42 +31,56 @@ interface Choice {
 export function cut(problem: CutProblem): Cut | undefined {
   const simple = downsetsOfOneOrder(problem);
   if (!simple) throw new Error("the graph has a cycle");
-  const quick = search(problem, simple, Number.POSITIVE_INFINITY);
   const every = allDownsets(problem, maximumDownsets);
-  const best = every ? search(problem, every, quick?.value ?? Number.POSITIVE_INFINITY) : quick;
-  return best && { ...best, bound: every ? best.value : lowerBound(problem) };
+  const quick = cutAlong(
+    problem,
+    simple.map((set) => borderOf(problem, set)),
+    Number.POSITIVE_INFINITY,
+  );
+  if (!every) return quick && { ...quick, bound: Math.min(quick.bound, lowerBound(problem)) };
+  return cutAlong(
+    problem,
+    every.map((set) => borderOf(problem, set)),
+    quick?.value ?? Number.POSITIVE_INFINITY,
+  );
 }
 
 function lowerBound(problem: CutProblem): number {
   const { nodes, devices } = problem;
   const total = (of: (node: CutNode) => number) => nodes.reduce((sum, node) => sum + of(node), 0);
-  const share = alone(problem, total((node) => node.work) / devices, total((node) => node.size) / devices);
-  return nodes.reduce((most, { work, size }) => Math.max(most, alone(problem, work, size)), share);
+  const share = ownTime(problem, total((node) => node.work) / devices, total((node) => node.size) / devices);
+  return nodes.reduce((most, { work, size }) => Math.max(most, ownTime(problem, work, size)), share);
 }
 
-/** Time of a device for its own work: weights that it can't hold stream past meanwhile. */
-function alone({ capacity, excess = Number.POSITIVE_INFINITY }: CutProblem, work: number, size: number): number {
-  return size <= capacity ? work : Math.max(work, (size - capacity) * excess);
+/** The fastest cut along some borders, if there is one of at most `limit`; no faster one lies along them than its bound. */
+function cutAlong(problem: CutProblem, borders: readonly Border[], limit: number): Cut | undefined {
+  const alone = search(problem, borders, limit);
+  if (!alone) return undefined;
+  const { value, bound, chain } = problem.chips ? cutOverChips(problem, problem.chips, borders, alone) : { ...alone, bound: alone.value };
+  const stages = chain.slice(1).map((end, index) => {
+    const [from, to] = [borders[chain[index]].set, borders[end].set];
+    return [...problem.nodes.keys()].filter((node) => has(to, node) && !has(from, node));
+  });
+  return { value, bound, stages };
 }
 
-function search(problem: CutProblem, sets: readonly NodeSet[], limit: number): Pick<Cut, "value" | "stages"> | undefined {
-  const { nodes, devices, devicesPerChip = Number.POSITIVE_INFINITY } = problem;
-  const borders = sets.map((set) => borderOf(problem, set));
+/** The fastest chain of borders, chips not counted. */
+function search(problem: CutProblem, borders: readonly Border[], limit: number): { value: number; chain: number[] } | undefined {
+  const { devices } = problem;
   // best[k][i]: the first k devices run the nodes of border i.
-  const best = Array.from({ length: devices + 1 }, () => new Array<Choice | undefined>(sets.length).fill(undefined));
+  const best = Array.from({ length: devices + 1 }, () => new Array<Choice | undefined>(borders.length).fill(undefined));
   best[0][0] = { value: 0, from: -1 };
   for (const [start, from] of borders.entries()) {
     const open = best.flatMap((row, used) => (used < devices && row[start] ? [used] : []));
     if (open.length === 0) continue;
     for (let end = start + 1; end < borders.length; end++) {
       const to = borders[end];
-      const own = alone(problem, to.work - from.work, to.size - from.size);
-      if (own === Number.POSITIVE_INFINITY || own > limit || !contains(to.set, from.set)) continue;
-      const cost = own + transfers(problem, from, to);
+      const own = ownTime(problem, to.work - from.work, to.size - from.size);
+      if (own === Number.POSITIVE_INFINITY || own > limit || !contains(to, from)) continue;
+      const cost = own + crossingTotal(problem, from, to, (node) => node.transfer);
       if (cost > limit) continue;
       for (const used of open) {
-        const link = (used + 1) % devicesPerChip === 0 ? to.link : 0;
-        const value = Math.max(best[used][start]?.value ?? 0, cost, link);
+        const value = Math.max(best[used][start]?.value ?? 0, cost);
         if (value < (best[used + 1][end]?.value ?? Number.POSITIVE_INFINITY)) best[used + 1][end] = { value, from: start };
       }
     }
@@ -104,37 +89,7 @@ function search(problem: CutProblem, sets: readonly NodeSet[], limit: number): P
   const used = best.reduce((least, row, k) => ((row[last]?.value ?? Infinity) < (best[least][last]?.value ?? Infinity) ? k : least), 0);
   const value = best[used][last]?.value;
   if (value === undefined) return undefined;
-  const stages: number[][] = [];
-  for (let k = used, end = last; k > 0; k--) {
-    const from = best[k][end]?.from ?? 0;
-    stages.unshift([...nodes.keys()].filter((node) => has(sets[end], node) && !has(sets[from], node)));
-    end = from;
-  }
-  return { value, stages };
-}
-
-function borderOf({ nodes, successors }: CutProblem, set: NodeSet): Border {
-  const members = [...nodes.keys()].filter((node) => has(set, node));
-  const crossing = members.filter((node) => successors[node].some((target) => !has(set, target)));
-  return {
-    set,
-    work: members.reduce((sum, node) => sum + nodes[node].work, 0),
-    size: members.reduce((sum, node) => sum + nodes[node].size, 0),
-    crossing,
-    link: crossing.reduce((sum, node) => sum + (nodes[node].hop ?? 0), 0),
-  };
-}
-
-function contains(larger: NodeSet, smaller: NodeSet): boolean {
-  return smaller.every((word, index) => (word & ~larger[index]) === 0);
-}
-
-/** Time that the stage between two borders spends on what comes in and what goes out. */
-function transfers({ nodes, successors }: CutProblem, from: Border, to: Border): number {
-  let time = 0;
-  for (const node of from.crossing) {
-    if (successors[node].some((target) => has(to.set, target) && !has(from.set, target))) time += nodes[node].transfer;
-  }
-  for (const node of to.crossing) if (!has(from.set, node)) time += nodes[node].transfer;
-  return time;
+  const chain = [last];
+  for (let k = used; k > 0; k--) chain.unshift(best[k][chain[0]]?.from ?? 0);
+  return { value, chain };
 }

@@ -4,7 +4,7 @@ import { bytesPerElement, elementCount } from "../graph/tensor.js";
 import { linkSeconds } from "../hardware/cost.js";
 import type { Hardware } from "../hardware/hardware.js";
 import { cut as subgraphOf } from "../partition/subgraph.js";
-import { type Cut, type CutNode, cut } from "./cut.js";
+import { type Cut, type CutNode, type CutProblem, cut } from "./cut.js";
 
 /** What the cutter has to know of an operator. */
 export interface StageCost {
@@ -50,20 +50,21 @@ function limits({ value, bound }: Cut): Pick<PipelinePlan, "slowestSeconds" | "b
 }
 
 /** The graph's inputs, which the first stage takes, then its nodes. */
-function problemOf(graph: Graph, { cores, costOf, weightBytes, hardware }: PipelineOptions) {
+function problemOf(graph: Graph, { cores, costOf, weightBytes, hardware }: PipelineOptions): CutProblem {
   const { consumers } = indexGraph(graph);
   const position = new Map(graph.nodes.map((node, index) => [node, graph.inputs.length + index]));
   const readers = (values: readonly string[]) => [
     ...new Set(values.flatMap((value) => (consumers.get(value) ?? []).map((node) => position.get(node)!))),
   ];
-  const sharing = Math.min(cores, hardware.coresPerChip);
-  const bytesOf = (values: readonly string[]) =>
-    values.reduce((sum, value) => sum + (consumers.has(value) ? storedBytes(graph, value) : 0), 0);
+  // A core's queues, which loads and stores share.
+  const coreBandwidth = hardware.dmaQueues * hardware.dmaBandwidthPerQueue;
   const moves = (values: readonly string[]) => {
-    const bytes = bytesOf(values);
+    const passed = values.filter((value) => consumers.has(value));
+    const bytes = passed.reduce((sum, value) => sum + storedBytes(graph, value), 0);
     return {
-      transfer: hardware.dmaSetupSeconds + (bytes * sharing) / hardware.dramBandwidthPerChip,
-      hop: linkSeconds(values.length, bytes, hardware),
+      transfer: hardware.dmaSetupSeconds + (2 * bytes) / coreBandwidth,
+      traffic: bytes / hardware.dramBandwidthPerChip,
+      hop: linkSeconds(passed.length, bytes, hardware),
     };
   };
   const nodes: CutNode[] = [
@@ -78,9 +79,9 @@ function problemOf(graph: Graph, { cores, costOf, weightBytes, hardware }: Pipel
     successors: [...graph.inputs.map((input) => readers([input])), ...graph.nodes.map((node) => readers(node.outputs))],
     devices: cores,
     capacity: weightBytes,
-    excess: (hardware.sbufPartitions * sharing) / hardware.dramBandwidthPerChip,
+    excess: hardware.sbufPartitions / coreBandwidth,
+    chips: { devices: hardware.coresPerChip, excess: hardware.sbufPartitions / hardware.dramBandwidthPerChip },
     first: graph.inputs.length,
-    devicesPerChip: hardware.coresPerChip,
   };
 }
 

@@ -1,0 +1,78 @@
+/** Borders between stages, and what the stage between two of them costs. */
+import { type Dag, has, type NodeSet } from "./downsets.js";
+
+export interface CutNode {
+  /** Time of its computation. */
+  readonly work: number;
+  /** Bytes that it keeps on its device. */
+  readonly size: number;
+  /** Time to move its output between two devices: both pay it, once for a node and device. */
+  readonly transfer: number;
+  /** Time for which that occupies the memory of each one's chip; 0 if absent. */
+  readonly traffic?: number;
+  /** Time for which its output occupies a link between two chips; 0 if absent. */
+  readonly hop?: number;
+}
+
+/** The chips of a chain of devices: the devices of one share its memory, and a link leads to the next one. */
+export interface Chips {
+  /** Devices of each. */
+  readonly devices: number;
+  /** Time for which a byte beyond a device's capacity occupies the chip's memory. */
+  readonly excess: number;
+}
+
+export interface CutProblem extends Dag {
+  readonly nodes: readonly CutNode[];
+  readonly devices: number;
+  /** Bytes that a device holds. */
+  readonly capacity: number;
+  /** Time of the device for each byte beyond that; infinite if absent. */
+  readonly excess?: number;
+  /** All devices are in one chip of boundless memory if absent. */
+  readonly chips?: Chips;
+}
+
+/** A downset with what its use as a border costs. */
+export interface Border {
+  readonly set: NodeSet;
+  readonly work: number;
+  readonly size: number;
+  /** Members whose output goes outside. */
+  readonly crossing: readonly number[];
+  /** Time for which their outputs occupy a link that lies here. */
+  readonly link: number;
+}
+
+export function borderOf({ nodes, successors }: CutProblem, set: NodeSet): Border {
+  const members = [...nodes.keys()].filter((node) => has(set, node));
+  const crossing = members.filter((node) => successors[node].some((target) => !has(set, target)));
+  const sum = (list: readonly number[], of: (node: CutNode) => number) => list.reduce((total, node) => total + of(nodes[node]), 0);
+  return {
+    set,
+    work: sum(members, (node) => node.work),
+    size: sum(members, (node) => node.size),
+    crossing,
+    link: sum(crossing, (node) => node.hop ?? 0),
+  };
+}
+
+/** Whether a stage can lie between two borders. */
+export function contains(larger: Border, smaller: Border): boolean {
+  return smaller.set.every((word, index) => (word & ~larger.set[index]) === 0);
+}
+
+/** Time of a device for so much work and so many bytes, without what crosses its borders. */
+export function ownTime({ capacity, excess = Number.POSITIVE_INFINITY }: CutProblem, work: number, size: number): number {
+  return size <= capacity ? work : work + (size - capacity) * excess;
+}
+
+/** What comes into the stage between two borders and what goes out of it, added up by `of`. */
+export function crossingTotal({ nodes, successors }: CutProblem, from: Border, to: Border, of: (node: CutNode) => number): number {
+  let total = 0;
+  for (const node of from.crossing) {
+    if (successors[node].some((target) => has(to.set, target) && !has(from.set, target))) total += of(nodes[node]);
+  }
+  for (const node of to.crossing) if (!has(from.set, node)) total += of(nodes[node]);
+  return total;
+}
