@@ -16,6 +16,8 @@ export interface Context {
   readonly values: Values;
   /** Weights that stay in SBUF between requests. */
   readonly resident: ReadonlySet<Tensor>;
+  /** Weights that stay there until all windows of the batch are through the segment that is being lowered, once they are loaded. */
+  readonly held: Map<Tensor, PackedConstants<LoadedWeights>>;
   /** DRAM buffers of packed weights, and the resident ones on chip. */
   readonly packed: PackedConstants<string>;
   readonly loaded: PackedConstants<LoadedWeights>;

@@ -1,14 +1,14 @@
 /** Lowering: a Neuron subgraph becomes a serial list of NeuronCore instructions on buffers without addresses. */
 import type { Graph, Node } from "../graph/graph.js";
-import { hardware } from "../hardware/hardware.js";
 import { recordOf } from "../operators/index.js";
+import { planChip } from "./batching.js";
 import type { Context } from "./context.js";
 import { lowerConvolution } from "./convolution.js";
 import { Emitter } from "./emitter.js";
 import type { LoweredProgram } from "./lowered.js";
 import { lowerMatmul } from "./matmul.js";
 import { lowerMovement } from "./movement.js";
-import { type Budget, chooseAxes, chooseOnChip, chooseResident, defaultBudget, wantedInDram } from "./plan.js";
+import { type Budget, defaultBudget } from "./plan.js";
 import { lowerPointwise } from "./pointwise.js";
 import { lowerPool } from "./pool.js";
 import { lowerReduce } from "./reduce.js";
@@ -19,10 +19,7 @@ import { PackedConstants } from "./weights.js";
 export { type OperatorCost, operatorCosts } from "./cost.js";
 export type { LoweredProgram } from "./lowered.js";
 export type { Budget } from "./plan.js";
-export { defaultBudget } from "./plan.js";
-
-/** SBUF bytes a partition that scheduling needs beside what lowering places: tiles in flight. */
-export const WORKING_BYTES = Math.floor(hardware.sbufBytesPerPartition * 0.3);
+export { defaultBudget, WORKING_BYTES } from "./plan.js";
 
 function lowerNode(context: Context, node: Node): void {
   const lowering = recordOf(node.op, node.domain)?.lowering;
@@ -52,15 +49,23 @@ function lowerNode(context: Context, node: Node): void {
  * on chip: for when scheduling finds that the program does not fit.
  */
 export function lower(graph: Graph, budget: Budget = defaultBudget): LoweredProgram {
-  const inDram = wantedInDram(graph);
-  const axes = chooseAxes(graph, inDram);
-  const onChip = chooseOnChip(graph, axes, inDram, budget.valueBytes);
-  const room = hardware.sbufBytesPerPartition - WORKING_BYTES - onChip.peak;
-  const resident = chooseResident(graph, Math.max(0, Math.min(budget.residentBytes, room)));
+  const { windowed, axes, onChip, resident, held } = planChip(graph, budget);
   const emitter = new Emitter();
-  const values = new Values(graph, emitter, axes, onChip.names);
-  const context: Context = { graph, emitter, values, resident, packed: new PackedConstants(), loaded: new PackedConstants() };
-  for (const node of graph.nodes) {
+  const values = new Values(windowed, emitter, axes, onChip);
+  const context: Context = {
+    graph: windowed.graph,
+    emitter,
+    values,
+    resident,
+    held: new Map(),
+    packed: new PackedConstants(),
+    loaded: new PackedConstants(),
+  };
+  const segmentAt = new Map(windowed.segments.map((segment, index) => [segment.first, held[index]]));
+  const ends = new Set(windowed.segments.map(({ end }) => end));
+  for (const [position, node] of windowed.graph.nodes.entries()) {
+    if (ends.has(position)) context.held.clear();
+    for (const weights of segmentAt.get(position) ?? []) context.held.set(weights, new PackedConstants());
     values.forgetFetched();
     emitter.origin = node.name;
     lowerNode(context, node);

@@ -7,6 +7,7 @@ import { deviceTypeOf } from "./constants.js";
 import { packsRows } from "./packed.js";
 import { chipBytes } from "./values.js";
 import { type WeightShape, weightBytes } from "./weights.js";
+import type { WindowedGraph } from "./windows.js";
 
 /** Shares of SBUF that lowering may fill; scheduling needs the rest for tiles in flight. */
 export interface Budget {
@@ -15,6 +16,9 @@ export interface Budget {
   /** Bytes a partition for weights that stay between requests. */
   readonly residentBytes: number;
 }
+
+/** SBUF bytes a partition that scheduling needs beside what lowering places: tiles in flight. */
+export const WORKING_BYTES = Math.floor(hardware.sbufBytesPerPartition * 0.3);
 
 export const defaultBudget: Budget = {
   valueBytes: Math.floor(hardware.sbufBytesPerPartition * 0.55),
@@ -112,57 +116,80 @@ interface Life {
   last: number;
 }
 
-/** Live ranges, in node positions, of the values that could stay on chip. */
-function lives(graph: Graph, axes: ReadonlyMap<string, number>): Life[] {
+/**
+ * Live ranges, in node positions, of the values that could stay on chip. A window counts for the whole value that it is a part of; those
+ * that are read have a life of their own too.
+ */
+function lives({ graph, windows }: WindowedGraph, axes: ReadonlyMap<string, number>): { whole: Life[]; windows: Life[] } {
   const found = new Map<string, Life>();
-  const start = (name: string, position: number) => {
-    const { dtype, shape } = staticType(graph, name);
-    if (shape.length > 5 || elementCount(shape) === 0) return;
-    found.set(name, { name, bytes: chipBytes(deviceTypeOf(dtype, name), shape, axes.get(name) ?? 0), first: position, last: position });
-  };
-  for (const name of graph.inputs) start(name, 0);
-  for (const [position, node] of graph.nodes.entries()) {
-    for (const output of node.outputs) if (output !== "") start(output, position);
-    for (const input of node.inputs) {
-      const life = found.get(input);
-      if (life) life.last = position;
+  const parts = new Map<string, Life>();
+  const read = new Set<string>();
+  const touch = (map: Map<string, Life>, name: string, position: number) => {
+    const life = map.get(name);
+    if (life) life.last = Math.max(life.last, position);
+    else {
+      const { dtype, shape } = staticType(graph, name);
+      if (shape.length > 5 || elementCount(shape) === 0) return;
+      map.set(name, { name, bytes: chipBytes(deviceTypeOf(dtype, name), shape, axes.get(name) ?? 0), first: position, last: position });
     }
+  };
+  for (const name of graph.inputs) touch(found, name, 0);
+  for (const [position, node] of graph.nodes.entries()) {
+    for (const name of [...node.outputs, ...node.inputs]) {
+      if (name === "" || graph.constants.has(name)) continue;
+      const window = windows.get(name);
+      touch(found, window?.of ?? name, position);
+      if (window) touch(parts, name, position);
+    }
+    for (const name of node.inputs) read.add(name);
   }
+  for (const { of } of windows.values()) if (graph.inputs.includes(of)) found.delete(of);
   const shares = [...graph.nodes].reverse().filter((node) => lowerings(node)?.kind === "movement" && node.inputs.length > 0);
   for (const node of shares) {
     const source = found.get(node.inputs[0]);
     const result = found.get(node.outputs[0]);
     if (source && result) source.last = Math.max(source.last, result.last);
   }
-  return [...found.values()];
+  return { whole: [...found.values()], windows: [...parts.values()].filter(({ name }) => read.has(name)) };
+}
+
+/** What stays on chip. */
+export interface OnChip {
+  readonly names: ReadonlySet<string>;
+  /** Bytes a partition that are live at each node of the graph. */
+  readonly used: Float64Array;
 }
 
 /**
- * The values that stay on chip: smallest (bytes x lifetime) first, as long as the live ones fit in the budget at every node.
- * Returns their names and the most bytes a partition that are live at once.
+ * The values that stay on chip: smallest (bytes x lifetime) first, as long as the live ones fit in the budget at every node. Windows of a value
+ * that stays there do too; of another, those that are read may by themselves.
  */
 export function chooseOnChip(
-  graph: Graph,
+  windowed: WindowedGraph,
   axes: ReadonlyMap<string, number>,
   inDram: ReadonlySet<string>,
   budget: number,
-): { names: Set<string>; peak: number } {
+): OnChip {
+  const { graph, windows, wholes } = windowed;
   const used = new Float64Array(graph.nodes.length + 1);
   const names = new Set<string>();
   const onlyMovesOut = new Set(graph.outputs);
   for (const node of graph.nodes) for (const input of node.inputs) onlyMovesOut.delete(input);
-  const ordered = lives(graph, axes).sort(
-    (a, b) => a.bytes * (a.last - a.first + 1) - b.bytes * (b.last - b.first + 1) || a.first - b.first,
-  );
-  for (const life of ordered) {
-    if (inDram.has(life.name) || onlyMovesOut.has(life.name)) continue;
-    let fits = true;
-    for (let at = life.first; at <= life.last && fits; at++) fits = used[at] + life.bytes <= budget;
-    if (!fits) continue;
-    for (let at = life.first; at <= life.last; at++) used[at] += life.bytes;
-    names.add(life.name);
-  }
-  return { names, peak: used.reduce((most, bytes) => Math.max(most, bytes), 0) };
+  const place = (list: readonly Life[]) => {
+    const ordered = [...list].sort((a, b) => a.bytes * (a.last - a.first + 1) - b.bytes * (b.last - b.first + 1) || a.first - b.first);
+    for (const life of ordered) {
+      if (inDram.has(wholes.get(life.name) ?? life.name) || onlyMovesOut.has(life.name)) continue;
+      let fits = true;
+      for (let at = life.first; at <= life.last && fits; at++) fits = used[at] + life.bytes <= budget;
+      if (!fits) continue;
+      for (let at = life.first; at <= life.last; at++) used[at] += life.bytes;
+      names.add(life.name);
+    }
+  };
+  const found = lives(windowed, axes);
+  place(found.whole);
+  place(found.windows.filter(({ name }) => !names.has(windows.get(name)?.of ?? "")));
+  return { names, used };
 }
 
 /** The weights that a node contracts with on the tensor engine, as lowering cuts them; undefined if it has none. */

@@ -7,6 +7,7 @@ import { deviceBytes } from "../program/program.js";
 import { deviceData, deviceTypeOf } from "./constants.js";
 import type { Emitter } from "./emitter.js";
 import { type Box, type ChannelTile, channelTiles, type Dimension, jointly, type View, wholeBox, withSizes } from "./view.js";
+import type { Window, WindowedGraph } from "./windows.js";
 
 /** A strided place in DRAM: the value's element at an index is at offset + index . strides. */
 interface DramPlace {
@@ -15,10 +16,11 @@ interface DramPlace {
   readonly strides: readonly number[];
 }
 
-/** The axis on partitions, and one buffer for each tile of channels; free axes are row-major in each partition. */
+/** The axis on partitions, and one buffer for each tile of channels; free axes are row-major in each partition, from `offset` on. */
 interface ChipPlace {
   readonly axis: number;
   readonly tiles: readonly string[];
+  readonly offset: number;
 }
 
 export interface Value {
@@ -60,6 +62,7 @@ function slice(view: View, axis: number, start: number, size: number): View {
 
 export class Values {
   readonly #graph: Graph;
+  readonly #windows: ReadonlyMap<string, Window>;
   readonly #emitter: Emitter;
   readonly #axes: ReadonlyMap<string, number>;
   readonly #onChip: ReadonlySet<string>;
@@ -69,8 +72,9 @@ export class Values {
   readonly #columns: Float32Array[] = [];
   readonly #columnIndex = new Map<string, number>();
 
-  constructor(graph: Graph, emitter: Emitter, axes: ReadonlyMap<string, number>, onChip: ReadonlySet<string>) {
+  constructor({ graph, windows }: WindowedGraph, emitter: Emitter, axes: ReadonlyMap<string, number>, onChip: ReadonlySet<string>) {
     this.#graph = graph;
+    this.#windows = windows;
     this.#emitter = emitter;
     this.#axes = axes;
     this.#onChip = onChip;
@@ -97,8 +101,22 @@ export class Values {
         ...(constant && { constant }),
       };
       this.#values.set(name, value);
+      const window = this.#windows.get(name);
+      if (window) this.#placeWindow(value, window);
     }
     return value;
+  }
+
+  /** A window lies where the whole value lies. What it is on chip by itself, it also stores to the whole's place in DRAM. */
+  #placeWindow(value: Value, { of, start }: Window): void {
+    const whole = this.value(of);
+    if (!whole.chip && !whole.dram) this.prepare(whole);
+    if (whole.chip) {
+      value.chip = { ...whole.chip, offset: whole.chip.offset + start * freeElements(value.shape.with(0, 1), value.axis) };
+    } else {
+      const { buffer, offset, strides } = this.dramPlace(whole);
+      value.dram = { buffer, offset: offset + start * strides[0], strides };
+    }
   }
 
   /** Forgets the boxes fetched so far, so that they need not stay on chip: at the start of a node, and between its blocks. */
@@ -109,13 +127,13 @@ export class Values {
   /** Makes `name` another shape of `source`, on the same memory. False if its layout on chip would differ. */
   alias(name: string, source: Value): boolean {
     const value = this.value(name);
-    if (value.dram) return false;
+    if (value.dram || value.chip) return false;
     const before = (shape: readonly number[], axis: number) => elementCount(shape.slice(0, axis));
     const sameAxis =
       value.shape[value.axis] === source.shape[source.axis] && before(value.shape, value.axis) === before(source.shape, source.axis);
     if (source.chip) {
       if (!sameAxis || source.chip.axis !== source.axis) return false;
-      value.chip = { axis: value.axis, tiles: source.chip.tiles };
+      value.chip = { ...source.chip, axis: value.axis };
     }
     const contiguous =
       source.dram &&
@@ -187,7 +205,7 @@ export class Values {
       partitionStart: tile.partition,
       partitionCount: tile.count,
       partitionStride: 0,
-      offset: ranges.reduce((sum, range, axis) => sum + range.start * strides[axis], 0),
+      offset: ranges.reduce((sum, range, axis) => sum + range.start * strides[axis], chip.offset),
       dims: ranges.map((range, axis) => ({ size: range.size, stride: range.step * strides[axis] })),
     };
   }
@@ -258,7 +276,7 @@ export class Values {
   #allocate(value: Value): void {
     const elements = freeElements(value.shape, value.axis);
     const tiles = this.tiles(value).map((tile) => this.#emitter.chip(value.name, "sbuf", value.dtype, tile.count, elements).buffer);
-    value.chip = { axis: value.axis, tiles };
+    value.chip = { axis: value.axis, tiles, offset: 0 };
   }
 
   /** Allocates the value on chip, if that is its place; for operators that write it piece by piece. */
@@ -282,9 +300,14 @@ export class Values {
     return { view, commit: () => this.move(view, to) };
   }
 
-  /** A graph output that is kept on chip for other users is also stored to DRAM. */
+  /** A graph output or a window of a value in DRAM that is kept on chip for other users is also stored to DRAM. */
   finishOutput(value: Value): void {
-    if (value.chip && value.dram && this.#graph.outputs.includes(value.name)) this.storeChip(value);
+    const wanted = this.#graph.outputs.includes(value.name) || this.#windows.has(value.name);
+    if (value.chip && value.dram && wanted) this.storeChip(value);
+    const window = this.#windows.get(value.name);
+    if (!window) return;
+    const whole = this.value(window.of);
+    if (window.start + window.size === whole.shape[0]) this.finishOutput(whole);
   }
 
   /** The one FP32 number in each of `count` partitions from channel `start` of a per-channel constant: a scalar operand. */

@@ -179,9 +179,10 @@ export class PackedConstants<T> {
   }
 }
 
-/** Loads a group: once for all requests and nodes if the weights are resident, else here. */
+/** Loads a group: once for all requests and nodes if the weights are resident, once a batch if they are held, else here. */
 export function loadWeights(context: Context, node: string, source: WeightSource, group: WeightGroup): LoadedWeights {
   const load = () => new LoadedWeights(context, `${node}.weights`, source, group);
-  if (!context.resident.has(source.tensor)) return load();
-  return context.loaded.get(source, `${group.outputs[0].start}`, () => context.emitter.whileLoading(load));
+  const part = `${group.outputs[0].start}`;
+  if (context.resident.has(source.tensor)) return context.loaded.get(source, part, () => context.emitter.whileLoading(load));
+  return context.held.get(source.tensor)?.get(source, part, load) ?? load();
 }
