@@ -158,9 +158,11 @@ function holdWeights(graph: Graph, first: number, end: number, room: Float64Arra
   return held;
 }
 
-/** Bytes of values that cross DRAM: each use and each result of one that does not stay on chip. */
+/** Bytes of values that cross DRAM: the graph's outputs, and each use and each result of one that does not stay on chip. */
 function valueTraffic({ graph, windows }: WindowedGraph, { names }: OnChip): number {
-  const wholeStays = (name: string) => names.has(windows.get(name)?.of ?? name);
+  const wholeOf = (name: string) => windows.get(name)?.of ?? name;
+  const wholeStays = (name: string) => names.has(wholeOf(name));
+  const results = new Set(graph.outputs);
   let bytes = 0;
   const loaded = new Set<string>();
   for (const node of graph.nodes) {
@@ -170,7 +172,7 @@ function valueTraffic({ graph, windows }: WindowedGraph, { names }: OnChip): num
       if (names.has(name)) loaded.add(name);
     }
     for (const name of node.outputs) {
-      if (name === "" || wholeStays(name)) continue;
+      if (name === "" || (wholeStays(name) && !results.has(wholeOf(name)))) continue;
       bytes += valueBytes(graph, name);
       if (names.has(name)) loaded.add(name);
     }

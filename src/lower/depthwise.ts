@@ -6,7 +6,7 @@ import type { Operation } from "../program/program.js";
 import { subView } from "./accumulate.js";
 import { type Context, writeBox } from "./context.js";
 import { type Grid, inputBand, outputBands, outputBox, type Tap, tapView, tapWindow, withChannels } from "./grid.js";
-import { accessOf, type Box, type ChannelTile, jointly, tileBoxes, type View } from "./view.js";
+import { accessOf, type Box, type ChannelTile, channelTiles, jointly, tileBoxes, type View } from "./view.js";
 
 /** Outputs a partition that are accumulated at a time. */
 const CHUNK = 2048;
@@ -75,7 +75,7 @@ export function lowerDepthwise(context: Context, node: Node, grid: Grid, weights
   const tiles = Math.ceil(channels / hardware.sbufPartitions);
   for (const band of outputBands(context, x, grid, x.shape[0], 1)) {
     const region = inputBand(grid, band, x.shape.slice(2));
-    for (const tile of context.values.tiles(x)) {
+    for (const tile of channelTiles(0, x.shape[1])) {
       const seen = context.values.fetch(x, 1, tile.start, tile.count, withChannels(region));
       for (const chunk of tileBoxes(
         band.map((range) => range.size),

@@ -7,7 +7,7 @@ import { subView } from "./accumulate.js";
 import { type Context, mainUse, writeBox } from "./context.js";
 import { type TapPart, tapParts } from "./depthwise.js";
 import { convolutionGrid, type Grid, inputBand, outputBands, outputBox, positions, withChannels } from "./grid.js";
-import { type Box, type ChannelTile, jointly, type Range, tileBoxes, type View } from "./view.js";
+import { type Box, type ChannelTile, channelTiles, jointly, type Range, tileBoxes, type View } from "./view.js";
 
 /** Outputs a partition at a time. */
 const CHUNK = 2048;
@@ -105,7 +105,7 @@ export function lowerPool(context: Context, node: Node, lowering: Extract<Loweri
   const out = context.values.value(node.outputs[0]);
   const grid = convolutionGrid({ ...geometry, groups: 1 }, out.shape.slice(2), x.shape.slice(2));
   const pooling: Pooling = { context, node, grid, geometry, op: lowering.op };
-  for (const tile of context.values.tiles(x)) {
+  for (const tile of channelTiles(0, x.shape[1])) {
     for (const band of outputBands(context, x, grid, x.shape[0], 1)) {
       const region = inputBand(grid, band, x.shape.slice(2));
       const seen = context.values.fetch(x, 1, tile.start, tile.count, withChannels(region));
