@@ -1,0 +1,209 @@
+/**
+ * Complete search for offsets within a capacity, after Moffitt, "MiniMalloc: A Lightweight Memory Allocator for Hardware-Accelerated
+ * Machine Learning" (ASPLOS 2023). Items are placed bottom up: each at the lowest place that the items below it leave, in order of offset.
+ * Every solution can be pushed down into such a canonical one, so that none is missed. What differs from the paper: the branches are
+ * "here" and "not here", and an item that is not here has to rest on one that is still to come, which raises its least offset.
+ */
+import type { Intervals } from "./intervals.js";
+
+export type Outcome = "found" | "none" | "limit";
+
+const FREE = 0;
+/** Refused at its natural offset: it waits for an item to rest on. */
+const WAITING = 1;
+const PLACED = 2;
+
+export class Search {
+  readonly #intervals: Intervals;
+  readonly #capacity: number;
+  /** Items of equal least offset are tried in this order: the least rank first. */
+  readonly #rank: Int32Array;
+  #nodesLeft: number;
+  /** Everything that is undone on the way back, in one array: see the slots below. */
+  readonly #state: Float64Array;
+  readonly #trail: number[] = [];
+  /** First slot of: least offset of each item, its natural offset, its status; sizes to be placed in each section. */
+  readonly #least = 0;
+  readonly #natural: number;
+  readonly #status: number;
+  readonly #remaining: number;
+  readonly #dirty: Int32Array;
+  #dirtyCount = 0;
+  readonly #isDirty: Uint8Array;
+
+  constructor(intervals: Intervals, capacity: number, rank: Int32Array, nodeLimit: number) {
+    const count = intervals.sizes.length;
+    const sectionCount = intervals.sections.starts.length - 1;
+    this.#intervals = intervals;
+    this.#capacity = capacity;
+    this.#rank = rank;
+    this.#nodesLeft = nodeLimit;
+    this.#natural = count;
+    this.#status = 2 * count;
+    this.#remaining = 3 * count;
+    this.#state = new Float64Array(3 * count + sectionCount);
+    this.#dirty = new Int32Array(sectionCount);
+    this.#isDirty = new Uint8Array(sectionCount);
+    for (let item = 0; item < count; item++) {
+      for (let section = intervals.from[item]; section < intervals.to[item]; section++) {
+        this.#state[this.#remaining + section] += intervals.sizes[item];
+      }
+    }
+  }
+
+  get nodesLeft(): number {
+    return this.#nodesLeft;
+  }
+
+  /** The solution after `run` found one. */
+  get offsets(): Float64Array {
+    return this.#state.slice(this.#least, this.#least + this.#intervals.sizes.length);
+  }
+
+  run(): Outcome {
+    for (let section = 0; section < this.#dirty.length; section++) this.#touch(section, section + 1);
+    if (!this.#sectionsFit()) return "none";
+    const { from, sizes } = this.#intervals;
+    const items = [...sizes.keys()].sort((a, b) => from[a] - from[b]);
+    const solved = this.#components(items);
+    return solved ? "found" : this.#nodesLeft < 0 ? "limit" : "none";
+  }
+
+  #set(slot: number, value: number): void {
+    this.#trail.push(slot, this.#state[slot]);
+    this.#state[slot] = value;
+  }
+
+  #undo(mark: number): void {
+    const trail = this.#trail;
+    while (trail.length > mark) {
+      const value = trail.pop()!;
+      this.#state[trail.pop()!] = value;
+    }
+  }
+
+  /** Splits the unplaced of `items` (sorted by first section) where no item crosses, and solves the parts, the smallest first. */
+  #components(items: readonly number[]): boolean {
+    const { from, to } = this.#intervals;
+    const parts: number[][] = [];
+    let reach = -1;
+    for (const item of items) {
+      if (this.#state[this.#status + item] === PLACED) continue;
+      if (from[item] >= reach) parts.push([]);
+      parts[parts.length - 1].push(item);
+      reach = Math.max(reach, to[item]);
+    }
+    if (parts.length > 1) parts.sort((a, b) => a.length - b.length);
+    return parts.every((part) => this.#solve(part));
+  }
+
+  /** Places all of `items`, which are unplaced and connected; changes to the state stay, also on failure. */
+  #solve(items: readonly number[]): boolean {
+    for (;;) {
+      if (--this.#nodesLeft < 0) return false;
+      if (!this.#raiseWaiting(items)) return false;
+      const item = this.#choose(items);
+      if (item < 0) return false;
+      const mark = this.#trail.length;
+      if (this.#place(item) && this.#components(items)) return true;
+      this.#undo(mark);
+      if (this.#nodesLeft < 0) return false;
+      this.#set(this.#status + item, WAITING);
+    }
+  }
+
+  /** The free item of the least offset, by rank among equals; -1 where all wait. */
+  #choose(items: readonly number[]): number {
+    const state = this.#state;
+    let best = -1;
+    for (const item of items) {
+      if (state[this.#status + item] !== FREE) continue;
+      const difference = best < 0 ? -1 : state[item] - state[best];
+      if (difference < 0 || (difference === 0 && this.#rank[item] < this.#rank[best])) best = item;
+    }
+    return best;
+  }
+
+  /**
+   * A waiting item rests on some unplaced neighbour; one of them has to come into the place where it could lie by itself, or else it
+   * could be pushed down there.
+   */
+  #raiseWaiting(items: readonly number[]): boolean {
+    const { sizes, neighbours } = this.#intervals;
+    const state = this.#state;
+    for (let again = true; again; ) {
+      again = false;
+      for (const item of items) {
+        if (state[this.#status + item] !== WAITING) continue;
+        let support = Number.POSITIVE_INFINITY;
+        let lowest = Number.POSITIVE_INFINITY;
+        for (let at = neighbours.starts[item]; at < neighbours.starts[item + 1]; at++) {
+          const other = neighbours.list[at];
+          if (state[this.#status + other] === PLACED) continue;
+          const offset = state[other];
+          if (offset < lowest) lowest = offset;
+          if (offset + sizes[other] < support) support = offset + sizes[other];
+        }
+        if (lowest >= state[this.#natural + item] + sizes[item]) return false;
+        if (support > state[item]) {
+          this.#raise(item, support);
+          again = true;
+        }
+      }
+      if (!this.#sectionsFit()) return false;
+    }
+    return true;
+  }
+
+  #raise(item: number, offset: number): void {
+    this.#set(this.#least + item, offset);
+    this.#touch(this.#intervals.from[item], this.#intervals.to[item]);
+  }
+
+  /** Places an item at its least offset: its neighbours go above it. */
+  #place(item: number): boolean {
+    const { sizes, from, to, neighbours } = this.#intervals;
+    const state = this.#state;
+    const end = state[item] + sizes[item];
+    this.#set(this.#status + item, PLACED);
+    for (let section = from[item]; section < to[item]; section++) {
+      this.#set(this.#remaining + section, state[this.#remaining + section] - sizes[item]);
+    }
+    this.#touch(from[item], to[item]);
+    for (let at = neighbours.starts[item]; at < neighbours.starts[item + 1]; at++) {
+      const other = neighbours.list[at];
+      if (state[this.#status + other] === PLACED || state[this.#natural + other] >= end) continue;
+      this.#set(this.#natural + other, end);
+      if (state[this.#status + other] === WAITING) this.#set(this.#status + other, FREE);
+      if (state[other] < end) this.#raise(other, end);
+    }
+    return this.#sectionsFit();
+  }
+
+  #touch(from: number, to: number): void {
+    for (let section = from; section < to; section++) {
+      if (this.#isDirty[section]) continue;
+      this.#isDirty[section] = 1;
+      this.#dirty[this.#dirtyCount++] = section;
+    }
+  }
+
+  /** Whether in each section touched the unplaced items still fit above the lowest of them. */
+  #sectionsFit(): boolean {
+    const { sections } = this.#intervals;
+    const state = this.#state;
+    let fit = true;
+    while (this.#dirtyCount > 0) {
+      const section = this.#dirty[--this.#dirtyCount];
+      this.#isDirty[section] = 0;
+      if (!fit) continue;
+      let floor = Number.POSITIVE_INFINITY;
+      for (let at = sections.starts[section]; at < sections.starts[section + 1]; at++) {
+        const item = sections.list[at];
+        if (state[this.#status + item] !== PLACED && state[item] < floor) floor = state[item];
+      }
+      if (floor < Number.POSITIVE_INFINITY && floor + state[this.#remaining + section] > this.#capacity) fit = false;
+    }
+    return fit;
+  }
+}
