@@ -4,6 +4,7 @@ import { type Framework, frameworks } from "../frontend/model.js";
 import { version } from "../version.js";
 import { addCompile } from "./compile.js";
 import { logLevel, oneOf } from "./flags.js";
+import { addMemoryPlan } from "./memory_plan.js";
 import { addPipelinePlan } from "./pipeline_plan.js";
 import { addPredict } from "./predict.js";
 import { type Streams, Terminal } from "./terminal.js";
@@ -16,6 +17,7 @@ export function neuronc(streams: Streams): Command {
     .addOption(new Option("--log-level <level>", "older name of --verbose").argParser(logLevel).hideHelp());
   addCompile(program, streams);
   addPipelinePlan(program, streams);
+  addMemoryPlan(program, streams);
   addPredict(program, streams);
   program
     .command("list-operators")

@@ -126,6 +126,10 @@ export const messages = {
   NCC0562: "--force-fuse-ops {name}: {op} can't run on a NeuronCore: {rule}, {subject} {value}{hint}",
   NCC0601: "{file}: not a pipeline instance: {detail}",
   NCC0602: "{file}: no cut into {devices} stages keeps each within {capacity} bytes; give more --devices",
+  NCC0603: "{file}: not a memory-plan instance: {detail}",
+  NCC0604: "{file}: nothing fits in {capacity} bytes: {reason}; give more --capacity",
+  NCC0605:
+    "{file}: no plan in {capacity} bytes was found in {nodes} nodes, the best needs {peak} and none less than {bound}; give more --capacity or a higher --node-limit",
   NCC0690:
     "{name}: its program does not fit a NeuronCore's memory ({needed}); its largest values are {largest}; compile with a smaller --batch-size or smaller inputs, or keep its largest operators on the CPU with --no-fuse-ops",
   NCC0701: "{file}: not a NEFF file: {detail}; give a file that neuronc compile wrote",

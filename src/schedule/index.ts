@@ -5,9 +5,10 @@
 import { type Hardware, hardware as inf1 } from "../hardware/hardware.js";
 import type { LoweredProgram, Step } from "../lower/lowered.js";
 import type { Buffer, Engine, Program, Stream } from "../program/program.js";
-import { type Allocation, type AllocationItem, allocate, peakLive } from "./allocate.js";
+import { type Allocation, allocate } from "./allocate.js";
 import { findDependencies, type SerialSteps } from "./dependencies.js";
 import { findLifetimes, type Lifetimes, loweredBytes } from "./lifetimes.js";
+import { type AllocationItem, peakLive } from "./plan/items.js";
 import { prefetch } from "./prefetch.js";
 import { allocatePsum } from "./psum.js";
 import { assignEngines } from "./queues.js";
@@ -162,7 +163,7 @@ class Scheduler {
       const bound = peakLive(tight.items);
       const prefetched = order.reduce((count, index, position) => count + Number(index > position), 0);
       for (const items of [tight.items.map(withSlack), tight.items]) {
-        const allocation = allocate(items, capacity);
+        const allocation = allocate(items, { capacity });
         const plan = { infer: steps, lifetimes, allocation, buffers: tight.buffers, bound, prefetched };
         if (allocation.fits) return plan;
         if (!best || allocation.peak < best.allocation.peak) best = plan;

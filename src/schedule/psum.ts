@@ -1,5 +1,5 @@
 /** PSUM allocation: a buffer lies in one bank. Banks rotate, so that one tile is drained while the next accumulates. */
-import type { AllocationItem } from "./allocate.js";
+import type { AllocationItem } from "./plan/items.js";
 
 export interface PsumAllocation {
   /** Byte offsets in the order of the items; complete only if it fits. */

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type AllocationItem, allocate, peakLive } from "../../src/schedule/allocate.js";
+import { allocate } from "../../src/schedule/allocate.js";
+import { type AllocationItem, peakLive } from "../../src/schedule/plan/items.js";
 import { allocatePsum } from "../../src/schedule/psum.js";
 
 const items = (maxLength: number) =>
@@ -53,7 +54,7 @@ describe("allocate", () => {
       fc.property(items(6), (list) => {
         let least = peakLive(list);
         while (!possible(list, least)) least++;
-        const { peak, fits } = allocate(list, least);
+        const { peak, fits } = allocate(list, { capacity: least });
         expect(peak).toBeGreaterThanOrEqual(least);
         expect(peak).toBeLessThanOrEqual(Math.ceil((least * 4) / 3));
         expect(fits).toBe(peak === least);
@@ -68,13 +69,13 @@ describe("allocate", () => {
   it("gives the same result for the same input, and nothing for nothing", () => {
     const list = fc.sample(items(30), { seed: 1, numRuns: 1 })[0];
     expect(allocate(list)).toEqual(allocate(list));
-    expect(allocate([], 0)).toMatchObject({ peak: 0, bound: 0, fits: true });
+    expect(allocate([], { capacity: 0 })).toMatchObject({ peak: 0, bound: 0, fits: true });
   });
 
   it("says when it does not fit", () => {
     const list = [0, 1, 2].map((index) => ({ id: String(index), lower: 0, upper: 2, size: 4 }));
-    expect(allocate(list, 11)).toMatchObject({ peak: 12, bound: 12, fits: false });
-    expect(allocate(list, 12).fits).toBe(true);
+    expect(allocate(list, { capacity: 11 })).toMatchObject({ peak: 12, bound: 12, fits: false });
+    expect(allocate(list, { capacity: 12 }).fits).toBe(true);
   });
 });
 

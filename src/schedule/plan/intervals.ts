@@ -2,7 +2,7 @@
  * Items that live during intervals, with time reduced to what matters: the maximal sets of items that live at once, in order. Two items
  * meet exactly where they share a section, and each item covers consecutive sections.
  */
-import type { AllocationItem } from "../allocate.js";
+import type { AllocationItem } from "./items.js";
 
 /** Lists of numbers, one after the other: list `i` is `list.subarray(starts[i], starts[i + 1])`. */
 export interface Lists {

@@ -13,11 +13,19 @@ const FREE = 0;
 const WAITING = 1;
 const PLACED = 2;
 
+/** Unplaced items that are connected, in order of their first sections, which all lie in [from, to). */
+interface Part {
+  readonly items: number[];
+  readonly from: number;
+  to: number;
+}
+
 export class Search {
   readonly #intervals: Intervals;
   readonly #capacity: number;
   /** Items of equal least offset are tried in this order: the least rank first. */
   readonly #rank: Int32Array;
+  readonly #nodeLimit: number;
   #nodesLeft: number;
   /** Everything that is undone on the way back, in one array: see the slots below. */
   readonly #state: Float64Array;
@@ -30,6 +38,8 @@ export class Search {
   readonly #dirty: Int32Array;
   #dirtyCount = 0;
   readonly #isDirty: Uint8Array;
+  /** How often each section was found too full. Only ever grows. */
+  readonly #failures: Float64Array;
 
   constructor(intervals: Intervals, capacity: number, rank: Int32Array, nodeLimit: number) {
     const count = intervals.sizes.length;
@@ -37,6 +47,7 @@ export class Search {
     this.#intervals = intervals;
     this.#capacity = capacity;
     this.#rank = rank;
+    this.#nodeLimit = nodeLimit;
     this.#nodesLeft = nodeLimit;
     this.#natural = count;
     this.#status = 2 * count;
@@ -44,6 +55,7 @@ export class Search {
     this.#state = new Float64Array(3 * count + sectionCount);
     this.#dirty = new Int32Array(sectionCount);
     this.#isDirty = new Uint8Array(sectionCount);
+    this.#failures = new Float64Array(sectionCount);
     for (let item = 0; item < count; item++) {
       for (let section = intervals.from[item]; section < intervals.to[item]; section++) {
         this.#state[this.#remaining + section] += intervals.sizes[item];
@@ -51,8 +63,8 @@ export class Search {
     }
   }
 
-  get nodesLeft(): number {
-    return this.#nodesLeft;
+  get nodes(): number {
+    return this.#nodeLimit - Math.max(0, this.#nodesLeft);
   }
 
   /** The solution after `run` found one. */
@@ -85,43 +97,67 @@ export class Search {
   /** Splits the unplaced of `items` (sorted by first section) where no item crosses, and solves the parts, the smallest first. */
   #components(items: readonly number[]): boolean {
     const { from, to } = this.#intervals;
-    const parts: number[][] = [];
-    let reach = -1;
+    const parts: Part[] = [];
     for (const item of items) {
       if (this.#state[this.#status + item] === PLACED) continue;
-      if (from[item] >= reach) parts.push([]);
-      parts[parts.length - 1].push(item);
-      reach = Math.max(reach, to[item]);
+      let part = parts.at(-1);
+      if (!part || from[item] >= part.to) {
+        part = { items: [], from: from[item], to: to[item] };
+        parts.push(part);
+      }
+      part.items.push(item);
+      part.to = Math.max(part.to, to[item]);
     }
-    if (parts.length > 1) parts.sort((a, b) => a.length - b.length);
+    if (parts.length > 1) parts.sort((a, b) => a.items.length - b.items.length);
     return parts.every((part) => this.#solve(part));
   }
 
-  /** Places all of `items`, which are unplaced and connected; changes to the state stay, also on failure. */
-  #solve(items: readonly number[]): boolean {
+  /** Places all items of a part; changes to the state stay, also on failure. */
+  #solve(part: Part): boolean {
     for (;;) {
       if (--this.#nodesLeft < 0) return false;
-      if (!this.#raiseWaiting(items)) return false;
-      const item = this.#choose(items);
+      if (!this.#raiseWaiting(part.items)) return false;
+      const item = this.#choose(part);
       if (item < 0) return false;
       const mark = this.#trail.length;
-      if (this.#place(item) && this.#components(items)) return true;
+      if (this.#place(item) && this.#components(part.items)) return true;
       this.#undo(mark);
       if (this.#nodesLeft < 0) return false;
       this.#set(this.#status + item, WAITING);
     }
   }
 
-  /** The free item of the least offset, by rank among equals; -1 where all wait. */
-  #choose(items: readonly number[]): number {
-    const state = this.#state;
-    let best = -1;
-    for (const item of items) {
-      if (state[this.#status + item] !== FREE) continue;
-      const difference = best < 0 ? -1 : state[item] - state[best];
-      if (difference < 0 || (difference === 0 && this.#rank[item] < this.#rank[best])) best = item;
+  /**
+   * A free item with none free below it, so that "here" does not waste what is below: the lowest of the section where most attempts
+   * failed so far, or one under it. -1 where all wait.
+   */
+  #choose(part: Part): number {
+    const { sections, neighbours } = this.#intervals;
+    let worst = -1;
+    for (let section = part.from; section < part.to; section++) {
+      if (this.#state[this.#remaining + section] > 0 && (worst < 0 || this.#failures[section] > this.#failures[worst])) worst = section;
+    }
+    const all = worst >= 0 && this.#failures[worst] > 0 ? sections : undefined;
+    let best = all ? this.#lowest(all.list, all.starts[worst], all.starts[worst + 1], -1) : -1;
+    if (best < 0) return this.#lowest(part.items, 0, part.items.length, -1);
+    for (let above = -1; above !== best; ) {
+      above = best;
+      best = this.#lowest(neighbours.list, neighbours.starts[above], neighbours.starts[above + 1], above);
     }
     return best;
+  }
+
+  /** Of `best` and the free items in list[start, end): the one of the least offset, by rank among equals. */
+  #lowest(list: ArrayLike<number>, start: number, end: number, best: number): number {
+    const state = this.#state;
+    let lowest = best;
+    for (let at = start; at < end; at++) {
+      const item = list[at];
+      if (state[this.#status + item] !== FREE) continue;
+      const difference = lowest < 0 ? -1 : state[item] - state[lowest];
+      if (difference < 0 || (difference === 0 && this.#rank[item] < this.#rank[lowest])) lowest = item;
+    }
+    return lowest;
   }
 
   /**
@@ -202,7 +238,10 @@ export class Search {
         const item = sections.list[at];
         if (state[this.#status + item] !== PLACED && state[item] < floor) floor = state[item];
       }
-      if (floor < Number.POSITIVE_INFINITY && floor + state[this.#remaining + section] > this.#capacity) fit = false;
+      if (floor < Number.POSITIVE_INFINITY && floor + state[this.#remaining + section] > this.#capacity) {
+        fit = false;
+        this.#failures[section]++;
+      }
     }
     return fit;
   }

@@ -1,0 +1,74 @@
+/**
+ * The complete search, started over and over with another order of items and a higher node limit. Search times have heavy tails: one
+ * order finds in a hundred nodes what another misses in a million, and nobody knows which.
+ */
+import { type Intervals, intervalsOf } from "./intervals.js";
+import type { AllocationItem } from "./items.js";
+import { type Outcome, Search } from "./search.js";
+
+export interface SearchResult {
+  readonly outcome: Outcome;
+  /** In the order of the items; only where the outcome is "found". */
+  readonly offsets?: Float64Array;
+  /** Nodes searched in all runs. */
+  readonly nodes: number;
+}
+
+/** Nodes of the first run, and the growth from run to run. */
+const FIRST_LIMIT = 400;
+const GROWTH = 1.05;
+/** The search recurses once an item: beyond this it would need too deep a stack. */
+const MAXIMUM_ITEMS = 2000;
+
+/** A generator of numbers in [0, 1): the same sequence each time (mulberry32). */
+function sequence(): () => number {
+  let state = 1;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let bits = Math.imul(state ^ (state >>> 15), state | 1);
+    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
+    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Logarithms of what makes an item hard to place: its size, how long it lives, in how full a section and in how many, with how many. */
+function difficulties(items: readonly AllocationItem[], { from, to, sections, neighbours, sizes }: Intervals): number[][] {
+  const total = Float64Array.from({ length: sections.starts.length - 1 }, (_, section) =>
+    sections.list.subarray(sections.starts[section], sections.starts[section + 1]).reduce((sum, item) => sum + sizes[item], 0),
+  );
+  return items.map((item, index) => {
+    const fullest = total.subarray(from[index], to[index]).reduce((most, each) => Math.max(most, each), 0);
+    const others = neighbours.starts[index + 1] - neighbours.starts[index];
+    return [item.size, item.upper - item.lower, to[index] - from[index], others + 1, fullest].map(Math.log);
+  });
+}
+
+/** Random exponents of the first four difficulties; in half of the cases the fullness of the section counts far more than all. */
+function draw(random: () => number): number[] {
+  const exponents = Array.from({ length: 4 }, () => (random() < 0.4 ? 0 : -Math.log(1 - random())));
+  return [...exponents, random() < 0.5 ? 20 * random() : 0];
+}
+
+/** The most difficult item has rank 0. */
+function rankBy(difficulty: readonly (readonly number[])[], exponents: readonly number[]): Int32Array {
+  const score = difficulty.map((each) => each.reduce((sum, value, index) => sum + value * exponents[index], 0));
+  const rank = new Int32Array(score.length);
+  for (const [position, item] of [...score.keys()].sort((a, b) => score[b] - score[a] || a - b).entries()) rank[item] = position;
+  return rank;
+}
+
+/** Offsets that end within `capacity`, for items that all live and have a size. Takes at most about `nodeLimit` nodes. */
+export function search(items: readonly AllocationItem[], capacity: number, nodeLimit: number): SearchResult {
+  if (items.length > MAXIMUM_ITEMS) return { outcome: "limit", nodes: 0 };
+  const intervals = intervalsOf(items);
+  const difficulty = difficulties(items, intervals);
+  const random = sequence();
+  let nodes = 0;
+  for (let limit = FIRST_LIMIT; nodes < nodeLimit; limit *= GROWTH) {
+    const run = new Search(intervals, capacity, rankBy(difficulty, draw(random)), Math.ceil(limit));
+    const outcome = run.run();
+    nodes += run.nodes;
+    if (outcome !== "limit") return outcome === "found" ? { outcome, offsets: run.offsets, nodes } : { outcome, nodes };
+  }
+  return { outcome: "limit", nodes };
+}
