@@ -8,7 +8,7 @@ import { wholeNumber } from "./flags.js";
 import { type Streams, Terminal } from "./terminal.js";
 
 /** Under a minute for instances as large as MiniMalloc's. */
-const NODE_LIMIT = 3e6;
+const NODE_LIMIT = 5e6;
 
 interface Flags {
   readonly capacity: number;

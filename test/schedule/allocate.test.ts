@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { allocate } from "../../src/schedule/allocate.js";
 import { type AllocationItem, peakLive } from "../../src/schedule/plan/items.js";
 import { allocatePsum } from "../../src/schedule/psum.js";
+import { overlaps, possible } from "./placements.js";
 
 const items = (maxLength: number) =>
   fc
@@ -10,27 +11,6 @@ const items = (maxLength: number) =>
     .map((list) =>
       list.map(({ lower, length, size }, index): AllocationItem => ({ id: String(index), lower, upper: lower + length, size })),
     );
-
-function together(a: AllocationItem, b: AllocationItem): boolean {
-  return a.lower < b.upper && b.lower < a.upper;
-}
-
-function overlaps(list: readonly AllocationItem[], offsets: ArrayLike<number>): boolean {
-  return list.some((a, i) =>
-    list.some((b, j) => j > i && together(a, b) && offsets[i] < offsets[j] + b.size && offsets[j] < offsets[i] + a.size),
-  );
-}
-
-/** Whether some allocation fits the capacity, by trying every offset. */
-function possible(list: readonly AllocationItem[], capacity: number, offsets: number[] = []): boolean {
-  const next = offsets.length;
-  if (next === list.length) return true;
-  for (let offset = 0; offset + list[next].size <= capacity; offset++) {
-    const placed = [...offsets, offset];
-    if (!overlaps(list.slice(0, next + 1), placed) && possible(list, capacity, placed)) return true;
-  }
-  return false;
-}
 
 describe("allocate", () => {
   it("never lets two live items overlap, and reports its peak and bound truly", () => {

@@ -54,7 +54,7 @@ export function printMemoryPlan(items: readonly AllocationItem[], offsets: Array
 
 /** The fields of a line, each trimmed, or in quotes with `""` for a quote. */
 function fieldsOf(line: string): string[] {
-  return [...line.matchAll(/(?:^|,)\s*(?:"((?:[^"]|"")*)"\s*(?=,|$)|([^,]*))/g)].map(([, text, plain]) =>
+  return [...`,${line}`.matchAll(/,\s*(?:"((?:[^"]|"")*)"\s*(?=,|$)|([^,]*))/g)].map(([, text, plain]) =>
     text === undefined ? plain.trim() : text.replaceAll('""', '"'),
   );
 }

@@ -14,9 +14,9 @@ export interface SearchResult {
   readonly nodes: number;
 }
 
-/** Nodes of the first run, and the growth from run to run. */
+/** Nodes of the first run beyond one an item, and the growth from run to run. */
 const FIRST_LIMIT = 400;
-const GROWTH = 1.05;
+const GROWTH = 1.02;
 /** The search recurses once an item: beyond this it would need too deep a stack. */
 const MAXIMUM_ITEMS = 2000;
 
@@ -57,15 +57,17 @@ function rankBy(difficulty: readonly (readonly number[])[], exponents: readonly 
   return rank;
 }
 
-/** Offsets that end within `capacity`, for items that all live and have a size. Takes at most about `nodeLimit` nodes. */
+/** Offsets that end within `capacity`, for items that all live and have a size. Takes at most `nodeLimit` nodes. */
 export function search(items: readonly AllocationItem[], capacity: number, nodeLimit: number): SearchResult {
   if (items.length > MAXIMUM_ITEMS) return { outcome: "limit", nodes: 0 };
   const intervals = intervalsOf(items);
   const difficulty = difficulties(items, intervals);
   const random = sequence();
   let nodes = 0;
-  for (let limit = FIRST_LIMIT; nodes < nodeLimit; limit *= GROWTH) {
-    const run = new Search(intervals, capacity, rankBy(difficulty, draw(random)), Math.ceil(limit));
+  for (let count = 0; nodes < nodeLimit; count++) {
+    const rank = rankBy(difficulty, draw(random));
+    const limit = Math.min(nodeLimit - nodes, items.length + Math.ceil(FIRST_LIMIT * GROWTH ** count));
+    const run = new Search(intervals, capacity, { rank, focus: count % 2 === 0, nodeLimit: limit });
     const outcome = run.run();
     nodes += run.nodes;
     if (outcome !== "limit") return outcome === "found" ? { outcome, offsets: run.offsets, nodes } : { outcome, nodes };

@@ -20,11 +20,19 @@ interface Part {
   to: number;
 }
 
+export interface SearchOptions {
+  /** Items of equal least offset are tried in this order: the least rank first. */
+  readonly rank: Int32Array;
+  /** Whether it works where it fails, rather than from the bottom up everywhere. Both ways miss what the other finds. */
+  readonly focus: boolean;
+  readonly nodeLimit: number;
+}
+
 export class Search {
   readonly #intervals: Intervals;
   readonly #capacity: number;
-  /** Items of equal least offset are tried in this order: the least rank first. */
   readonly #rank: Int32Array;
+  readonly #focus: boolean;
   readonly #nodeLimit: number;
   #nodesLeft: number;
   /** Everything that is undone on the way back, in one array: see the slots below. */
@@ -41,12 +49,13 @@ export class Search {
   /** How often each section was found too full. Only ever grows. */
   readonly #failures: Float64Array;
 
-  constructor(intervals: Intervals, capacity: number, rank: Int32Array, nodeLimit: number) {
+  constructor(intervals: Intervals, capacity: number, { rank, focus, nodeLimit }: SearchOptions) {
     const count = intervals.sizes.length;
     const sectionCount = intervals.sections.starts.length - 1;
     this.#intervals = intervals;
     this.#capacity = capacity;
     this.#rank = rank;
+    this.#focus = focus;
     this.#nodeLimit = nodeLimit;
     this.#nodesLeft = nodeLimit;
     this.#natural = count;
@@ -128,17 +137,19 @@ export class Search {
   }
 
   /**
-   * A free item with none free below it, so that "here" does not waste what is below: the lowest of the section where most attempts
-   * failed so far, or one under it. -1 where all wait.
+   * A free item with none free below it, so that "here" does not waste what is below: the lowest of all, or, with focus, the lowest of
+   * the section where most attempts failed so far, or one under it. -1 where all wait.
    */
   #choose(part: Part): number {
     const { sections, neighbours } = this.#intervals;
     let worst = -1;
-    for (let section = part.from; section < part.to; section++) {
-      if (this.#state[this.#remaining + section] > 0 && (worst < 0 || this.#failures[section] > this.#failures[worst])) worst = section;
+    let most = 0;
+    for (let section = part.from; this.#focus && section < part.to; section++) {
+      if (this.#failures[section] <= most || this.#state[this.#remaining + section] === 0) continue;
+      worst = section;
+      most = this.#failures[section];
     }
-    const all = worst >= 0 && this.#failures[worst] > 0 ? sections : undefined;
-    let best = all ? this.#lowest(all.list, all.starts[worst], all.starts[worst + 1], -1) : -1;
+    let best = worst < 0 ? -1 : this.#lowest(sections.list, sections.starts[worst], sections.starts[worst + 1], -1);
     if (best < 0) return this.#lowest(part.items, 0, part.items.length, -1);
     for (let above = -1; above !== best; ) {
       above = best;
