@@ -63,6 +63,11 @@ function listedTypes(node: SourceNode, attribute: string): readonly (FlatType | 
   return value?.value === "list" ? value.list.type.map(typeOf) : [];
 }
 
+/** What goes before the names of a body's nodes: nothing where the body is of nodes of this very graph. */
+function bodyPrefix(graph: SourceGraph, node: SourceNode, role: string, { prefix }: Place): string {
+  return graph.isLocal ? prefix : `${prefix}${node.name}/${role}/`;
+}
+
 /** A body's ports: arguments and results named as the function names them. */
 function portsOf(graph: SourceGraph, node: SourceNode, inputTypes: string, outputTypes: string): { inputs: Port[]; outputs: Port[] } {
   const given = listedTypes(node, inputTypes);
@@ -113,7 +118,11 @@ function conditional(
     const { graph, callers } = enter(flattener, node, callee, place);
     const ports = portsOf(graph, node, "Tin", "Tout");
     const attributes = { ...callee.attributes, ...node.attributes };
-    return flattener.flatten(graph, known, ports.inputs, ports.outputs, { prefix: `${label}/${role}/`, attributes, callers });
+    return flattener.flatten(graph, known, ports.inputs, ports.outputs, {
+      prefix: bodyPrefix(graph, node, role, place),
+      attributes,
+      callers,
+    });
   });
   const passed = [choice, ...values.filter((_, index) => known[index] === undefined)];
   const references = passed.map((value) => flattener.reference(value, label, node.op, place.builder));
@@ -178,7 +187,7 @@ const whileNode: Handler = (flattener, node, given, place) => {
     const ports = portsOf(graph, node, "T", role === "body" ? "T" : "");
     const outputs = ports.outputs.map((port, index) => (keeps(index) ? port : undefined));
     const attributes = { ...callee.attributes, ...node.attributes };
-    return flattener.flatten(graph, known, ports.inputs, outputs, { prefix: `${label}/${role}/`, attributes, callers });
+    return flattener.flatten(graph, known, ports.inputs, outputs, { prefix: bodyPrefix(graph, node, role, place), attributes, callers });
   };
   const attributes = plainAttributes(node, place);
   attributes.set("cond", { type: "function", value: body(conditionGraph, condition, "cond", () => true) });

@@ -12,6 +12,7 @@ import { Flattener, type FlattenOptions } from "./flatten.js";
 import { decode, type GraphDef, type MessageName, type Messages } from "./schema.js";
 import { chooseMetaGraph, chooseSignature, runnableSignatures } from "./signature.js";
 import { graphNodes, type Library, libraryOf, type SourceGraph } from "./source.js";
+import { structured } from "./structure.js";
 import { parseText } from "./text.js";
 import { assignments, nameOf } from "./trace.js";
 
@@ -140,9 +141,9 @@ function readGraphDef(file: ModelFile, options: ReadOptions): TensorFlowModel {
 function flatten({ proto, user, signature, inputs, outputs, variables }: Source): FlatGraph {
   const text = inputs.find(({ dtype }) => dtype === "string");
   if (text !== undefined) throw userError("NCC0149", { name: text.name });
-  const nodes = graphNodes(proto);
   const library = libraryOf(proto);
-  const whole: SourceGraph = { name: "the graph", nodes, arguments: [], results: [], effects: [] };
+  const whole: SourceGraph = { name: "the graph", nodes: graphNodes(proto), arguments: [], results: [], effects: [] };
+  const nodes = structured(whole.nodes, library, whole.name);
   const graph = cutGraph(signature, nodes, inputs, outputs, user);
   const flattener = new Flattener({ library, signature, valueOf: variables(whole, library) });
   const place = { prefix: "", attributes: {}, callers: [] };

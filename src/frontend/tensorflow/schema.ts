@@ -232,3 +232,16 @@ export function decode<N extends MessageName>(name: N, bytes: Uint8Array): Messa
   if (!isMessage(name, message)) throw new Error(`decoded no ${name}`);
   return message;
 }
+
+const noList: ListValue = { s: [], i: [], f: [], b: [], type: [], shape: [], func: [] };
+
+/** An attribute made here: a list of element types, or a function's name. */
+export function madeAttribute(content: { readonly types: readonly number[] } | { readonly function: string }): AttrValue {
+  const value =
+    "types" in content
+      ? { list: { ...noList, type: content.types } }
+      : { func: { name: content.function, attr: {} } satisfies NameAttrList };
+  const message = schema.lookupType("AttrValue").create(value);
+  if (!isMessage("AttrValue", message)) throw new Error("made no AttrValue");
+  return message;
+}
