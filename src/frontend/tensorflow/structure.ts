@@ -36,13 +36,7 @@ interface Passed {
 }
 
 /** The graph of these results, with the passed values as arguments. It holds the nodes that the results need or run after. */
-function bodyGraph(
-  nodes: Nodes,
-  name: string,
-  passed: readonly Passed[],
-  results: readonly SourceReference[],
-  library: Library,
-): SourceGraph {
+function bodyGraph(nodes: Nodes, name: string, passed: readonly Passed[], results: readonly SourceReference[]): SourceGraph {
   const fed = new Map<string, SourceReference>();
   const given = passed.map(({ inside }) => {
     const argument = inside[0].output === 0 ? inside[0].node : referenceName(inside[0]);
@@ -51,6 +45,7 @@ function bodyGraph(
   });
   const redirect = (reference: SourceReference) => fed.get(referenceName(reference)) ?? reference;
   const found: Nodes = new Map();
+  const outside = new Set(passed.flatMap(({ inside }) => inside.map(({ node }) => node)));
   const ends = results.map(redirect);
   const pending = ends.map(({ node }) => node);
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
@@ -58,9 +53,8 @@ function bodyGraph(
     if (node === undefined || found.has(at)) continue;
     const inputs = node.inputs.map(redirect);
     found.set(at, { ...node, inputs });
-    pending.push(...inputs.map((input) => input.node), ...node.controls);
+    pending.push(...inputs.map((input) => input.node), ...node.controls.filter((control) => !outside.has(control)));
   }
-  makeIfs(found, library, name);
   const values = ends.map((value, index) => ({ name: `result_${index}`, value }));
   return { name, nodes: found, arguments: given, results: values, effects: [], isLocal: true };
 }
@@ -177,8 +171,8 @@ function makeWhile(nodes: Nodes, { frame, variables, invariants, condition }: Lo
   const results = [...variables.map(({ next }) => next), ...invariants.map((enter) => value(enter.name))];
   const attributes = {
     T: madeAttribute({ types: given.map(({ type }) => type) }),
-    cond: addFunction(library, bodyGraph(nodes, `${graph}/${name}/cond`, given, [condition], library)),
-    body: addFunction(library, bodyGraph(nodes, `${graph}/${name}/body`, passed(true), results, library)),
+    cond: addFunction(library, withIfs(bodyGraph(nodes, `${graph}/${name}/cond`, given, [condition]), library)),
+    body: addFunction(library, withIfs(bodyGraph(nodes, `${graph}/${name}/body`, passed(true), results), library)),
   };
   for (const [output, { switches }] of variables.entries()) {
     const isLeft = new Set(switches.map((node) => node.name));
@@ -190,6 +184,12 @@ function makeWhile(nodes: Nodes, { frame, variables, invariants, condition }: Lo
   }
   for (const { merge } of variables) nodes.delete(merge.name);
   nodes.set(name, { name, op: "While", inputs: given.map(({ outside }) => outside), controls: [], attributes });
+}
+
+function withIfs(graph: SourceGraph, library: Library): SourceGraph {
+  const nodes: Nodes = new Map(graph.nodes);
+  makeIfs(nodes, library, graph.name);
+  return { ...graph, nodes };
 }
 
 /** Puts an If node for each condition, the inner ones first. */
@@ -248,12 +248,23 @@ function reachedSwitches(nodes: Nodes, start: SourceReference): Reached {
   return { data: [...found.data.values()], all: [...found.all.values()] };
 }
 
+/** The name of what a reference is a copy of. */
+function originalName(nodes: Nodes, reference: SourceReference | undefined): string {
+  let at = reference;
+  for (let steps = 0; at !== undefined && steps < nodes.size; steps++) {
+    const node = nodes.get(at.node);
+    if (node === undefined || kindOf(node) !== "Identity") return referenceName(at);
+    at = node.inputs[0];
+  }
+  return "";
+}
+
 /** Puts an If node in place of a Merge of two branches of one condition. One of unknown structure stays, for flattening to refuse. */
 function makeIf(nodes: Nodes, merge: SourceNode, library: Library, graph: string): void {
   const current = nodes.get(merge.name);
   if (current === undefined || current.inputs.length !== 2) return;
   const reached = current.inputs.map((input) => reachedSwitches(nodes, input));
-  const predicate = ({ node }: SourceReference) => referenceName(nodes.get(node)?.inputs[1] ?? { node: "", output: 0 });
+  const predicate = ({ node }: SourceReference) => originalName(nodes, nodes.get(node)?.inputs[1]);
   const sideOf = (branch: Reached, wanted: string) => branch.all.find((reference) => predicate(reference) === wanted)?.output;
   const shared = reached[0].all.find((reference) => {
     const other = sideOf(reached[1], predicate(reference));
@@ -278,7 +289,7 @@ function makeIf(nodes: Nodes, merge: SourceNode, library: Library, graph: string
   const onTrue = shared.output === 1 ? 0 : 1;
   const branch = (side: number, role: string) => {
     const value = current.inputs[side === 1 ? onTrue : 1 - onTrue];
-    return addFunction(library, bodyGraph(nodes, `${graph}/${merge.name}/${role}`, passed(side), [value], library));
+    return addFunction(library, bodyGraph(nodes, `${graph}/${merge.name}/${role}`, passed(side), [value]));
   };
   const given = passed(1);
   nodes.set(merge.name, {
