@@ -3,6 +3,7 @@ import { type Graph, intsAttribute, isStatic, type Node, type StaticType, string
 import { int64Tensor, toNumbers } from "../graph/tensor.js";
 import { activationRules } from "./activations.js";
 import { cleanRules } from "./clean.js";
+import { dropoutRules } from "./dropout.js";
 import type { NormaliseOptions } from "./options.js";
 import { type Patch, type Rule, rewrite, type View } from "./rewrite.js";
 import { mergeOrigins } from "./values.js";
@@ -121,5 +122,5 @@ export const movementRules: readonly Rule[] = [plainReshape, mergeReshapes, merg
 
 /** The simplify pass: the clean rules again, over the small operator set, with these and the activations'. */
 export function simplify(graph: Graph, options: Pick<NormaliseOptions, "keep">): Graph {
-  return rewrite(graph, [...cleanRules, ...movementRules, ...activationRules], options);
+  return rewrite(graph, [...cleanRules, ...dropoutRules, ...movementRules, ...activationRules], options);
 }

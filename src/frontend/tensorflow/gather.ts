@@ -1,6 +1,6 @@
 /** Operators that take or put elements by indices. */
 import type { Attributes } from "../../graph/graph.js";
-import { fromNumbers, toNumbers } from "../../graph/tensor.js";
+import { type DType, fromNumbers, toNumbers } from "../../graph/tensor.js";
 import { type Conversion, int, type Rule, type Rules, range, text } from "./rule.js";
 
 /** One of params' axis for each index. Axes before `batch_dims` are those of the indices too. */
@@ -35,6 +35,14 @@ const scatterInto =
   (reduction: string, change: (node: Conversion, updates: string) => string = (_, updates) => updates): Rule =>
   (node) => [node.emit("ScatterND", [node.inputs[0], node.int64(1), change(node, node.inputs[2])], { reduction: text(reduction) })];
 
+/** 0, 1, ... below a limit. */
+function countingUp(node: Conversion, limit: string, dtype: DType): string {
+  const known = node.known(limit);
+  if (known === undefined) return node.emit("Range", [node.scalar(0, dtype), node.cast(limit, dtype), node.scalar(1, dtype)]);
+  const [length] = toNumbers(known);
+  return node.numbersOf(dtype, [length], range(0, length));
+}
+
 /** `on` where the class is the index, `off` elsewhere: for indices outside, everywhere. */
 const oneHot: Rule = (node) => {
   const [indices, , on, off] = node.inputs;
@@ -42,15 +50,8 @@ const oneHot: Rule = (node) => {
   const axis = node.int("axis", -1) < 0 ? rank : node.int("axis");
   const wide = node.cast(indices, node.dtypeOf(indices) === "int64" ? "int64" : "int32");
   const dtype = node.dtypeOf(wide);
-  const depth = node.known(node.inputs[1]);
-  const classes =
-    depth === undefined
-      ? node.emit("Range", [node.scalar(0, dtype), node.cast(node.inputs[1], dtype), node.scalar(1, dtype)])
-      : node.numbersOf(dtype, [node.number(1)], range(0, node.number(1)));
-  const trailing = node.reshape(classes, [
-    depth === undefined ? node.shapeOf([node.extent(classes, 0)]) : node.number(1),
-    ...range(axis, rank).map(() => 1),
-  ]);
+  const classes = countingUp(node, node.inputs[1], dtype);
+  const trailing = node.reshape(classes, [node.extent(classes, 0), ...range(axis, rank).map(() => 1)]);
   return [node.emit("Where", [node.emit("Equal", [node.unsqueeze(wide, [axis]), trailing]), on, off])];
 };
 
@@ -64,11 +65,7 @@ const invertPermutation: Rule = (node) => {
     return [node.constant(fromNumbers(known.dtype, known.shape, inverse))];
   }
   const dtype = node.dtypeOf(permutation);
-  const steps = node.emit("Range", [
-    node.scalar(0, "int64"),
-    node.squeeze(node.shapeOf([node.extent(permutation, 0)]), [0]),
-    node.scalar(1, "int64"),
-  ]);
+  const steps = countingUp(node, node.squeeze(node.shapeOf([node.extent(permutation, 0)]), [0]), "int64");
   const inverse = node.emit("ScatterElements", [steps, node.cast(permutation, "int64"), steps], { axis: int(0) });
   return [node.cast(inverse, dtype)];
 };
@@ -108,10 +105,9 @@ const searchSorted =
 /** How often each class below `size` occurs in each row, or the sum of its weights, or whether it does. */
 const denseBincount: Rule = (node) => {
   const [input, , weights] = node.inputs;
-  const size = node.number(1);
   const hasWeights = !node.dims(weights).includes(0);
   const dtype = node.dtypeOf(weights);
-  const classes = node.numbersOf(node.dtypeOf(input), [size], range(0, size));
+  const classes = countingUp(node, node.inputs[1], node.dtypeOf(input));
   const hits = node.cast(node.emit("Equal", [node.unsqueeze(input, [-1]), classes]), dtype);
   if (node.bool("binary_output")) return [node.reduce("ReduceMax", hits, [-2], false)];
   const weighted = hasWeights ? node.emit("Mul", [hits, node.unsqueeze(weights, [-1])]) : hits;

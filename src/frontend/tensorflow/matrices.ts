@@ -40,7 +40,7 @@ const diagonalMatrix: Rule = (node) => {
   const [elements] = node.inputs;
   const isNew = /V[23]$/.test(node.source.op);
   const diagonal = diagonalOf(node, 1);
-  const length = node.staticDims(elements).at(-1) ?? 1;
+  const length = node.staticDims(elements, [-1])[0];
   const [givenRows, givenColumns] = isNew ? [node.number(2), node.number(3)] : [-1, -1];
   const [least, leastColumns] = [length + Math.max(0, -diagonal), length + Math.max(0, diagonal)];
   const square = Math.max(least, leastColumns);
@@ -54,7 +54,7 @@ const diagonalMatrix: Rule = (node) => {
 
 const setDiagonal: Rule = (node) => {
   const [matrix, elements] = node.inputs;
-  const [rows, columns] = node.staticDims(matrix).slice(-2);
+  const [rows, columns] = node.staticDims(matrix, [-2, -1]);
   const diagonal = diagonalOf(node, 2);
   const length = Math.min(rows + Math.min(0, diagonal), columns - Math.max(0, diagonal));
   // One diagonal may come as a band of one.
@@ -66,7 +66,7 @@ const setDiagonal: Rule = (node) => {
 /** A diagonal's elements: each column has one at most, the rest count as 0 in its sum. */
 const diagonalPart: Rule = (node) => {
   const [matrix] = node.inputs;
-  const [rows, columns] = node.staticDims(matrix).slice(-2);
+  const [rows, columns] = node.staticDims(matrix, [-2, -1]);
   const diagonal = diagonalOf(node, 1);
   const length = Math.min(rows + Math.min(0, diagonal), columns - Math.max(0, diagonal));
   const masked = node.emit("Where", [diagonalMask(node, rows, columns, diagonal), matrix, node.scalar(0, node.dtypeOf(matrix))]);
@@ -82,7 +82,7 @@ const part = (node: Conversion, value: string, rows: readonly [number, number], 
 const mostRows = 64;
 
 function squareSize(node: Conversion, value: string): number {
-  const [rows, columns] = node.staticDims(value).slice(-2);
+  const [rows, columns] = node.staticDims(value, [-2, -1]);
   if (rows !== columns) throw node.refusal(`its matrix has ${rows} rows and ${columns} columns`);
   if (rows > mostRows) throw node.refusal(`its matrix has ${rows} rows; at most ${mostRows} are supported`);
   return rows;

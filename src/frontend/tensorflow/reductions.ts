@@ -89,7 +89,7 @@ const running =
     const [value] = node.inputs;
     const rank = node.rank(value);
     const axis = (node.number(1) + rank) % rank;
-    const length = node.staticDims(value)[axis];
+    const length = node.staticDims(value, [axis])[0];
     const isReverse = node.bool("reverse");
     const neutral = node.scalar(empty, node.dtypeOf(value));
     const moved = (from: string, by: number): string => {

@@ -64,8 +64,11 @@ function areaWeights(input: number, output: number, isAligned: boolean): Weights
   });
 }
 
+/** Extents of the image's rows and columns, of which weights are made. */
+const imageExtents = (node: Conversion): number[] => node.staticDims(node.inputs[0], [1, 2]);
+
 const area: Rule = (node) => {
-  const [height, width] = node.staticDims(node.inputs[0]).slice(1, 3);
+  const [height, width] = imageExtents(node);
   const [rows, columns] = node.numbers(1);
   const isAligned = node.bool("align_corners");
   return [weighted(node, areaWeights(height, rows, isAligned), areaWeights(width, columns, isAligned))];
@@ -123,50 +126,64 @@ function kernelWeights(node: Conversion, axis: number, input: number, output: nu
 }
 
 const scaleAndTranslate: Rule = (node) => {
-  const extents = node.staticDims(node.inputs[0]).slice(1, 3);
+  const extents = imageExtents(node);
   const [rows, columns] = node.numbers(1).map((output, axis) => kernelWeights(node, axis, extents[axis], output));
   return [weighted(node, rows, columns)];
 };
+
+/** Positions of `count` points between a box's borders along one axis (0 height, 1 width), as parts of the image: [boxes, count]. */
+function points(node: Conversion, axis: number, count: number): string {
+  const [start, end] = [axis, axis + 2].map((column) => node.slice(node.inputs[1], 1, column, column + 1));
+  if (count === 1) return node.emit("Mul", [node.emit("Add", [start, end]), node.scalar(0.5, "float32")]);
+  const steps = node.numbersOf(
+    "float32",
+    [1, count],
+    range(0, count).map((step) => step / (count - 1)),
+  );
+  return node.emit("Add", [start, node.emit("Mul", [node.emit("Sub", [end, start]), steps])]);
+}
+
+/** Samples between elements: positions become ONNX's, from -1 to 1. `shape` is [boxes, rows, columns]. */
+function sampledBetween(node: Conversion, [ys, xs]: readonly string[], shape: string): string {
+  const grid = [xs, ys].map((list) => {
+    const centred = node.emit("Sub", [node.emit("Mul", [list, node.scalar(2, "float32")]), node.scalar(1, "float32")]);
+    return node.unsqueeze(node.emit("Expand", [centred, shape]), [3]);
+  });
+  const sources = node.emit("Gather", [asFloat(node), node.inputs[2]], { axis: int(0) });
+  const attributes = { mode: text("linear"), padding_mode: text("border"), align_corners: int(1) };
+  return channelsFirst(node, (image) => node.emit("GridSample", [image, node.concat(grid, 3)], attributes), sources);
+}
+
+/** The nearest elements, halves rounded up. */
+function sampledNearest(node: Conversion, positions: readonly string[], shape: string): string {
+  const places = positions.map((list, index) => {
+    const extent = node.emit("Sub", [node.shapeOf([node.extent(node.inputs[0], 1 + index)]), node.integers([1])]);
+    const last = node.cast(extent, "float32");
+    const rounded = node.emit("Floor", [node.emit("Add", [node.emit("Mul", [list, last]), node.scalar(0.5, "float32")])]);
+    return node.cast(node.emit("Max", [node.emit("Min", [rounded, last]), node.scalar(0, "float32")]), "int64");
+  });
+  const owners = node.unsqueeze(node.int64(2), [1, 2]);
+  const indices = [owners, ...places].map((list) => node.unsqueeze(node.emit("Expand", [list, shape]), [3]));
+  return node.emit("GatherND", [asFloat(node), node.concat(indices, 3)]);
+}
 
 /**
  * A box [y1, x1, y2, x2] of the image, from 0 to 1, for each row of boxes, at `crop_size` points between its borders; a point outside
  * the image is `extrapolation_value`.
  */
 const cropAndResize: Rule = (node) => {
-  const [, boxes, owners] = node.inputs;
   const size = node.numbers(3);
-  const method = node.text("method", "bilinear");
-  const [one, half, two] = [1, 0.5, 2].map((value) => node.scalar(value, "float32"));
-  /** Positions of one axis' points from 0 to 1: [boxes, points]. */
-  const points = (axis: number): string => {
-    const [start, end] = [axis, axis + 2].map((column) => node.slice(boxes, 1, column, column + 1));
-    const count = size[axis];
-    if (count === 1) return node.emit("Mul", [node.emit("Add", [start, end]), half]);
-    const steps = node.numbersOf(
-      "float32",
-      [1, count],
-      range(0, count).map((step) => step / (count - 1)),
-    );
-    return node.emit("Add", [start, node.emit("Mul", [node.emit("Sub", [end, start]), steps])]);
-  };
-  const inImage = (list: string): string =>
-    node.emit("And", [node.emit("GreaterOrEqual", [list, node.scalar(0, "float32")]), node.emit("LessOrEqual", [list, one])]);
-  const [ys, xs] = [node.unsqueeze(points(0), [2]), node.unsqueeze(points(1), [1])];
-  const inside = node.emit("And", [inImage(ys), inImage(xs)]);
+  const isInside = (list: string): string =>
+    node.emit("And", [
+      node.emit("GreaterOrEqual", [list, node.scalar(0, "float32")]),
+      node.emit("LessOrEqual", [list, node.scalar(1, "float32")]),
+    ]);
+  const positions = [node.unsqueeze(points(node, 0, size[0]), [2]), node.unsqueeze(points(node, 1, size[1]), [1])];
+  const inside = node.emit("And", positions.map(isInside));
   const shape = node.emit("Shape", [inside]);
-  const grid = [xs, ys].map((list) => {
-    const centred = node.emit("Sub", [node.emit("Mul", [list, two]), one]);
-    return node.unsqueeze(node.emit("Expand", [centred, shape]), [3]);
-  });
-  const sources = node.emit("Gather", [asFloat(node), owners], { axis: int(0) });
-  const attributes = {
-    mode: text(method === "nearest" ? "nearest" : "linear"),
-    padding_mode: text("border"),
-    align_corners: int(1),
-  };
-  const sampled = channelsFirst(node, (image) => node.emit("GridSample", [image, node.concat(grid, 3)], attributes), sources);
+  const sample = node.text("method", "bilinear") === "nearest" ? sampledNearest : sampledBetween;
   const outside = node.scalar(node.float("extrapolation_value", 0), "float32");
-  return [node.emit("Where", [node.unsqueeze(inside, [3]), sampled, outside])];
+  return [node.emit("Where", [node.unsqueeze(inside, [3]), sample(node, positions, shape), outside])];
 };
 
 export const resizeRules: Rules = {

@@ -1,7 +1,7 @@
 /** What a conversion rule is, and what it works with: one TensorFlow node, and the graph that is being made. */
 import { userError } from "../../diagnostics/diagnostic.js";
-import type { Attribute, Attributes, Dim, Node, TensorType } from "../../graph/graph.js";
-import { type DType, fromNumbers, int64Tensor, type Tensor, toNumbers } from "../../graph/tensor.js";
+import { type Attribute, type Attributes, type Dim, isStatic, type Node, type TensorType } from "../../graph/graph.js";
+import { type DType, elementCount, fromNumbers, int64Tensor, type Tensor, toNumbers } from "../../graph/tensor.js";
 import { elementTypeCodes } from "../onnx/tensor.js";
 import type { FlatAttribute, FlatGraph, FlatNode } from "./flat.js";
 import type { Scope } from "./scope.js";
@@ -39,9 +39,10 @@ export class Conversion {
   emitAll(op: string, inputs: readonly string[], attributes: Attributes, count: number): string[] {
     const name = this.fresh();
     const outputs = Array.from({ length: count }, (_, index) => `${name}:${index}`);
-    const node: Node = { name, op, domain: "", inputs, outputs, attributes, origins: [this.source.name] };
+    const node: Node = { name, op, domain: "", inputs: [...inputs], outputs, attributes, origins: [this.source.name] };
     this.scope.nodes.push(node);
     this.scope.known.addNode(node, declaredTypes(node, this));
+    for (const [value, tensor] of partsOfShapes(node, this)) this.scope.known.addConstant(value, tensor);
     return outputs;
   }
 
@@ -163,11 +164,13 @@ export class Conversion {
     return this.dims(value).length;
   }
 
-  /** Extents that have to be known at compile time. */
-  staticDims(value: string): number[] {
-    return this.dims(value).map((extent) => {
-      if (typeof extent !== "number") throw this.refusal("its input has an open dimension; give the inputs fixed shapes when exporting");
-      return extent;
+  /** Extents that have to be known at compile time: of all axes, or of those given (negative ones from the end). */
+  staticDims(value: string, axes?: readonly number[]): number[] {
+    const dims = this.dims(value);
+    return (axes ?? range(0, dims.length)).map((axis) => {
+      const extent = dims.at(axis);
+      if (typeof extent === "number") return extent;
+      throw this.refusal("its input has an open dimension; give the inputs fixed shapes when exporting");
     });
   }
 
@@ -310,6 +313,17 @@ const elementForms: Readonly<Record<string, (node: Node, conversion: Conversion)
     return all.slice(toNumbers(starts)[0], toNumbers(ends)[0]);
   },
 };
+
+/** The value of a part of a shape (its height and width, say) of which another part is open. */
+function partsOfShapes(node: Node, conversion: Conversion): ReadonlyMap<string, Tensor> {
+  const [output] = node.outputs;
+  const type = conversion.type(output);
+  const form = elementForms[node.op];
+  if (form === undefined || !isStatic(type) || !/^u?int/.test(type.dtype) || conversion.known(output)) return new Map();
+  const numbers = form(node, conversion)?.flatMap((element) => (typeof element === "number" ? [element] : []));
+  const isWhole = numbers !== undefined && numbers.length === elementCount(type.shape);
+  return isWhole ? new Map([[output, fromNumbers(type.dtype, type.shape, numbers)]]) : new Map();
+}
 
 /** The types that follow from a shape which is known but for extents that are open in the inputs. */
 function declaredTypes(node: Node, conversion: Conversion): ReadonlyMap<string, TensorType> {

@@ -1,5 +1,6 @@
 /** Operators that tell shapes, keep their elements' order, or make values from a shape. */
 import { fromNumbers, toNumbers } from "../../graph/tensor.js";
+import { elementTypeCodes } from "../onnx/tensor.js";
 import { type Conversion, int, ints, type Rule, type Rules } from "./rule.js";
 
 /** ONNX tells shapes and indices in int64; TensorFlow in the type that an attribute names, int32 unless given. */
@@ -105,7 +106,7 @@ const random =
   (node) => {
     const dtype = node.dtype("dtype");
     const shape = node.emit("ConstantOfShape", [node.int64(0)], { value: { type: "tensor", value: fromNumbers(dtype, [1], [0]) } });
-    return [node.emit(op, [shape])];
+    return [node.emit(op, [shape], { dtype: int(elementTypeCodes[dtype]) })];
   };
 
 const reshape = (node: Conversion, value: string, shape: string): string => node.emit("Reshape", [value, shape], { allowzero: int(1) });

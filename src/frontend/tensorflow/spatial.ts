@@ -181,7 +181,7 @@ const byInputs = (node: Conversion) => ({ kernel: node.numbers(1), strides: node
  * ONNX counts ((n * channels + c) * height + y) * width + x.
  */
 const poolWithPlaces: Rule = (node) => {
-  const [height, width, channels] = node.staticDims(node.inputs[0]).slice(1);
+  const [height, width, channels] = node.staticDims(node.inputs[0], [1, 2, 3]);
   const { kernel, strides } = byAttributes(node);
   const attributes = poolAttributes(node, kernel.slice(1, 3), strides.slice(1, 3));
   const image = node.transpose(node.inputs[0], [0, 3, 1, 2]);
@@ -206,7 +206,7 @@ export function addBias(node: Conversion, value: string, bias: string): string {
 /** Each output's channels are the elements of its window, row by row, channels innermost. */
 const patches: Rule = (node) => {
   const [value] = node.inputs;
-  const channels = node.staticDims(value)[3];
+  const channels = node.staticDims(value, [3])[0];
   const [height, width] = node.list("ksizes").slice(1, 3);
   const count = height * width * channels;
   const filter = new Array<number>(count * channels * height * width).fill(0);
