@@ -4,7 +4,7 @@ import { type Graph, isStatic } from "./graph/graph.js";
 import { elementCount } from "./graph/tensor.js";
 import { printGraph } from "./graph/text.js";
 import { hardware } from "./hardware/hardware.js";
-import { type Budget, defaultBudget, lower, operatorCosts, WORKING_BYTES } from "./lower/index.js";
+import { type Budget, defaultBudget, lower, operatorCosts, RESIDENT_CAPACITY, residentBudget } from "./lower/index.js";
 import type { Step } from "./lower/lowered.js";
 import type { CompileOptions } from "./options.js";
 import { type PipelinePlan, planPipeline } from "./pipeline/stages.js";
@@ -13,9 +13,6 @@ import type { LoadedProgram, Program } from "./program/program.js";
 import { printOperation, printProgram } from "./program/text.js";
 import { type StageMemory, stageMemory } from "./report.js";
 import { schedule } from "./schedule/index.js";
-
-/** SBUF bytes a partition that weights can take where values make room for them. */
-const WEIGHT_ROOM = hardware.sbufBytesPerPartition - WORKING_BYTES;
 
 type StageOptions = Pick<CompileOptions, "progress" | "log" | "observe" | "verifyEach">;
 
@@ -43,30 +40,26 @@ export function compilePipeline(graph: Graph, cores: number, options: StageOptio
   const plan = planPipeline(graph, {
     cores,
     costOf: ({ name }) => {
-      const { busySeconds, weightBytes } = costOf(name);
-      return { seconds: Math.max(...Object.values(busySeconds)), weightBytes };
+      const { busySeconds, ...bytes } = costOf(name);
+      return { seconds: Math.max(...Object.values(busySeconds)), ...bytes };
     },
-    weightBytes: WEIGHT_ROOM,
+    capacity: RESIDENT_CAPACITY,
     hardware,
   });
   options.observe?.("pipeline", () =>
     plan.stages.map((stage) => `// ${stage.name}\n${printGraph(stage, { elideConstants: true })}`).join("\n"),
   );
   const stages = plan.stages.map((stage) => {
-    const weights = stage.nodes.reduce((sum, { name }) => sum + (costs.get(name)?.weightBytes ?? 0), 0);
-    return compileStage(stage, weightsFirst(weights), options);
+    const own = stage.nodes.flatMap(({ name }) => costs.get(name) ?? []);
+    const weights = own.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
+    const values = own.reduce((most, { valueBytes }) => Math.max(most, valueBytes), 0);
+    return compileStage(stage, weights + values <= RESIDENT_CAPACITY ? residentBudget(weights) : defaultBudget, options);
   });
   return { stages, plan };
 }
 
 function fail(name: string): never {
   throw new Error(`node ${name} has no cost`);
-}
-
-/** Where all of a stage's weights fit, values have what they leave. */
-function weightsFirst(weightBytes: number): Budget {
-  if (weightBytes > WEIGHT_ROOM) return defaultBudget;
-  return { valueBytes: Math.min(defaultBudget.valueBytes, WEIGHT_ROOM - weightBytes), residentBytes: weightBytes };
 }
 
 /** A core's program for a stage of a Neuron subgraph, after precision was applied. Errors: NCC0690 where no plan fits the core's memory. */
@@ -77,6 +70,7 @@ function compileStage(graph: Graph, budget: Budget, options: StageOptions): Comp
     const lowered = lower(graph, {
       valueBytes: Math.floor(share * budget.valueBytes),
       residentBytes: Math.floor(share * budget.residentBytes),
+      workingBytes: budget.workingBytes,
     });
     options.observe?.(`lower ${graph.name}`, () => [...lowered.load, ...lowered.infer].map(stepText).join(""));
     options.progress?.("schedule");

@@ -5,7 +5,7 @@
 import { type Graph, type Node, staticType } from "../graph/graph.js";
 import { bytesPerElement, elementCount, type Tensor } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
-import { type Budget, chooseAxes, chooseOnChip, chooseResident, type OnChip, WORKING_BYTES, wantedInDram, weightShape } from "./plan.js";
+import { type Budget, chooseAxes, chooseOnChip, chooseResident, type OnChip, wantedInDram, weightShape } from "./plan.js";
 import { weightBytes } from "./weights.js";
 import { batchedInputs, batchOf, type Segment, splitBatch, type WindowedGraph } from "./windows.js";
 
@@ -15,8 +15,10 @@ export interface ChipPlan {
   readonly axes: ReadonlyMap<string, number>;
   /** Values that stay on chip. */
   readonly onChip: ReadonlySet<string>;
-  /** Weights that stay on chip between requests. */
-  readonly resident: ReadonlySet<Tensor>;
+  /** SBUF bytes a partition that they take at each node of the graph in windows. */
+  readonly used: Float64Array;
+  /** Weights that stay on chip between requests: for how many output channels, from the first on. */
+  readonly resident: ReadonlyMap<Tensor, number>;
   /** For each segment, weights that stay on chip until it is through with the batch. */
   readonly held: readonly ReadonlySet<Tensor>[];
   /** Bytes that cross DRAM for a request. */
@@ -77,12 +79,12 @@ class Planner {
     const axes = new Map(this.#axes);
     for (const [name, whole] of windowed.wholes) axes.set(name, this.#axes.get(whole) ?? 0);
     const onChip = chooseOnChip(windowed, axes, this.#inDram, this.#budget.valueBytes);
-    const room = onChip.used.map((bytes) => Math.max(0, hardware.sbufBytesPerPartition - WORKING_BYTES - bytes));
+    const room = onChip.used.map((bytes) => Math.max(0, hardware.sbufBytesPerPartition - this.#budget.workingBytes - bytes));
     const held = windowed.segments.map(({ first, end }) => holdWeights(windowed.graph, first, end, room));
     const least = room.reduce((a, b) => Math.min(a, b), this.#budget.residentBytes);
     const resident = chooseResident(this.#graph, least);
     const traffic = valueTraffic(windowed, onChip) + weightTraffic(windowed, resident, held);
-    return { windowed, axes, onChip: onChip.names, resident, held, traffic };
+    return { windowed, axes, onChip: onChip.names, used: onChip.used, resident, held, traffic };
   }
 
   /** Segments to try beside those chosen: around the first value that is made but does not stay on chip. */
@@ -181,16 +183,22 @@ function valueTraffic({ graph, windows }: WindowedGraph, { names }: OnChip): num
 }
 
 /** Bytes of weights that are loaded for a request: again for each window where they are not held. */
-function weightTraffic({ graph, segments }: WindowedGraph, resident: ReadonlySet<Tensor>, held: readonly ReadonlySet<Tensor>[]): number {
+function weightTraffic(
+  { graph, segments }: WindowedGraph,
+  resident: ReadonlyMap<Tensor, number>,
+  held: readonly ReadonlySet<Tensor>[],
+): number {
   const WEIGHT_BYTES = 2;
-  const once = new Set<Tensor>(resident);
+  const once = new Set<Tensor>();
   let bytes = 0;
   let segment = 0;
   for (const [position, node] of graph.nodes.entries()) {
     while (segment < segments.length && position >= segments[segment].end) segment++;
     const weights = graph.constants.get(node.inputs[1]);
-    if (!weights || once.has(weights) || !weightShape(graph, node)) continue;
-    bytes += elementCount(weights.shape) * WEIGHT_BYTES;
+    const shape = weightShape(graph, node);
+    if (!weights || once.has(weights) || !shape) continue;
+    const streamed = 1 - (resident.get(weights) ?? 0) / shape.outputs;
+    bytes += streamed * elementCount(weights.shape) * WEIGHT_BYTES;
     if (segment < segments.length && position >= segments[segment].first && held[segment].has(weights)) once.add(weights);
   }
   return bytes;

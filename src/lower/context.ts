@@ -14,8 +14,8 @@ export interface Context {
   readonly graph: Graph;
   readonly emitter: Emitter;
   readonly values: Values;
-  /** Weights that stay in SBUF between requests. */
-  readonly resident: ReadonlySet<Tensor>;
+  /** Weights that stay in SBUF between requests: for how many output channels, from the first on. */
+  readonly resident: ReadonlyMap<Tensor, number>;
   /** Weights that stay there until all windows of the batch are through the segment that is being lowered, once they are loaded. */
   readonly held: Map<Tensor, PackedConstants<LoadedWeights>>;
   /** DRAM buffers of packed weights, and the resident ones on chip. */

@@ -110,7 +110,8 @@ export function lowerGrid(convolution: Convolution): void {
   const { context, node, x, grid, source } = convolution;
   const groups = weightGroups(shapeOf(source));
   const bands = outputBands(context, x, grid, x.shape[0], Math.ceil(x.shape[1] / hardware.sbufPartitions));
-  const hold = bands.length > 1 && (context.resident.has(source.tensor) || weightBytes(shapeOf(source)) <= HELD_WEIGHT_BYTES);
+  const isResident = (context.resident.get(source.tensor) ?? 0) >= source.outputOffsets.length;
+  const hold = bands.length > 1 && (isResident || weightBytes(shapeOf(source)) <= HELD_WEIGHT_BYTES);
   const load = (group: WeightGroup) => loadWeights(context, node.name, source, group);
   if (!hold) {
     for (const group of groups) {

@@ -12,6 +12,8 @@ export interface OperatorCost {
   readonly busySeconds: Readonly<Record<ComputeEngine | "dma", number>>;
   /** SBUF bytes a partition that its weights take where they stay on chip. */
   readonly weightBytes: number;
+  /** SBUF bytes a partition that values take while it runs. */
+  readonly valueBytes: number;
 }
 
 /** By node name. `lowered` is the graph's own program: where its weights lie does not matter. */
@@ -34,7 +36,8 @@ export function operatorCosts(graph: Graph, lowered: LoweredProgram): Map<string
   return new Map(
     graph.nodes.map((node) => {
       const shape = weightShape(graph, node);
-      return [node.name, { busySeconds: busy.get(node.name)!, weightBytes: shape ? weightBytes(shape) : 0 }];
+      const valueBytes = lowered.valueBytes.get(node.name) ?? 0;
+      return [node.name, { busySeconds: busy.get(node.name)!, weightBytes: shape ? weightBytes(shape) : 0, valueBytes }];
     }),
   );
 }

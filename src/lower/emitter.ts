@@ -64,7 +64,7 @@ export class Emitter {
     return result;
   }
 
-  finish(name: string): LoweredProgram {
+  finish(name: string, valueBytes: ReadonlyMap<string, number>): LoweredProgram {
     const sources = this.#constants;
     let constants: Map<string, Uint8Array> | undefined;
     return {
@@ -72,6 +72,7 @@ export class Emitter {
       buffers: this.#buffers,
       load: this.#sections.load,
       infer: this.#sections.infer,
+      valueBytes,
       get constants() {
         constants ??= new Map([...sources].map(([buffer, data]) => [buffer, data()]));
         return constants;

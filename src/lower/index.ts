@@ -19,7 +19,7 @@ import { PackedConstants } from "./weights.js";
 export { type OperatorCost, operatorCosts } from "./cost.js";
 export type { LoweredProgram } from "./lowered.js";
 export type { Budget } from "./plan.js";
-export { defaultBudget, WORKING_BYTES } from "./plan.js";
+export { defaultBudget, RESIDENT_CAPACITY, residentBudget } from "./plan.js";
 
 function lowerNode(context: Context, node: Node): void {
   const lowering = recordOf(node.op, node.domain)?.lowering;
@@ -49,7 +49,7 @@ function lowerNode(context: Context, node: Node): void {
  * on chip: for when scheduling finds that the program does not fit.
  */
 export function lower(graph: Graph, budget: Budget = defaultBudget): LoweredProgram {
-  const { windowed, axes, onChip, resident, held } = planChip(graph, budget);
+  const { windowed, axes, onChip, used, resident, held } = planChip(graph, budget);
   const emitter = new Emitter();
   const values = new Values(windowed, emitter, axes, onChip);
   const context: Context = {
@@ -72,5 +72,12 @@ export function lower(graph: Graph, budget: Budget = defaultBudget): LoweredProg
     for (const output of node.outputs) if (output !== "") values.finishOutput(values.value(output));
   }
   values.finishColumns();
-  return emitter.finish(graph.name);
+  return emitter.finish(graph.name, mostByName(windowed.graph, used));
+}
+
+/** A node's greatest number, over its windows. */
+function mostByName(graph: Graph, numbers: Float64Array): Map<string, number> {
+  const most = new Map<string, number>();
+  for (const [index, { name }] of graph.nodes.entries()) most.set(name, Math.max(most.get(name) ?? 0, numbers[index]));
+  return most;
 }

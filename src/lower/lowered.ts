@@ -21,6 +21,8 @@ export interface LoweredProgram {
   readonly buffers: readonly LoweredBuffer[];
   readonly load: readonly Step[];
   readonly infer: readonly Step[];
+  /** By graph node: SBUF bytes a partition of the values that stay on chip while it runs. */
+  readonly valueBytes: ReadonlyMap<string, number>;
   /** Raw little-endian elements of the constant DRAM buffers; packed when they are first read. */
   readonly constants: ReadonlyMap<string, Uint8Array>;
 }

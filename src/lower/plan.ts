@@ -6,7 +6,7 @@ import { recordOf, useOf } from "../operators/index.js";
 import { deviceTypeOf } from "./constants.js";
 import { packsRows } from "./packed.js";
 import { chipBytes } from "./values.js";
-import { type WeightShape, weightBytes } from "./weights.js";
+import { groupBytes, type WeightShape, weightGroups } from "./weights.js";
 import type { WindowedGraph } from "./windows.js";
 
 /** Shares of SBUF that lowering may fill; scheduling needs the rest for tiles in flight. */
@@ -15,15 +15,27 @@ export interface Budget {
   readonly valueBytes: number;
   /** Bytes a partition for weights that stay between requests. */
   readonly residentBytes: number;
+  /** Bytes a partition that scheduling needs beside both: tiles in flight. */
+  readonly workingBytes: number;
 }
-
-/** SBUF bytes a partition that scheduling needs beside what lowering places: tiles in flight. */
-export const WORKING_BYTES = Math.floor(hardware.sbufBytesPerPartition * 0.3);
 
 export const defaultBudget: Budget = {
   valueBytes: Math.floor(hardware.sbufBytesPerPartition * 0.55),
   residentBytes: Math.floor(hardware.sbufBytesPerPartition * 0.8),
+  workingBytes: Math.floor(hardware.sbufBytesPerPartition * 0.3),
 };
+
+/** Without weights in flight. */
+const RESIDENT_WORKING_BYTES = Math.floor(hardware.sbufBytesPerPartition * 0.15);
+
+/** Bytes a partition that a core without weights in flight has for its weights and for the values that it keeps on chip. */
+export const RESIDENT_CAPACITY = hardware.sbufBytesPerPartition - RESIDENT_WORKING_BYTES;
+
+/** Keeps so many bytes a partition of weights, and values in what they leave. */
+export function residentBudget(weightBytes: number): Budget {
+  const valueBytes = Math.max(0, Math.min(defaultBudget.valueBytes, RESIDENT_CAPACITY - weightBytes));
+  return { valueBytes, residentBytes: weightBytes, workingBytes: RESIDENT_WORKING_BYTES };
+}
 
 function lowerings(node: Node) {
   return recordOf(node.op, node.domain)?.lowering;
@@ -208,18 +220,25 @@ export function weightShape(graph: Graph, node: Node): WeightShape | undefined {
   return depthwise ? undefined : { inputs, taps: elementCount(kernel), outputs, groups };
 }
 
-/** Weights that stay in SBUF: the last nodes' first (they have the most bytes for their work), within the budget; shared ones count once. */
-export function chooseResident(graph: Graph, budget: number): Set<Tensor> {
-  const resident = new Set<Tensor>();
+/**
+ * Weights that stay in SBUF, as the number of output channels, from the first on, for which they do: the last nodes' first (they have the most
+ * bytes for their work), within the budget; shared ones count once.
+ */
+export function chooseResident(graph: Graph, budget: number): Map<Tensor, number> {
+  const resident = new Map<Tensor, number>();
   let room = budget;
   for (const node of [...graph.nodes].reverse()) {
     const weights = graph.constants.get(node.inputs[1]);
     const shape = weightShape(graph, node);
     if (!weights || !shape || resident.has(weights)) continue;
-    const bytes = weightBytes(shape);
-    if (bytes > room) continue;
-    room -= bytes;
-    resident.add(weights);
+    let outputs = 0;
+    for (const group of weightGroups(shape)) {
+      const bytes = groupBytes(shape, group);
+      if (bytes > room) break;
+      room -= bytes;
+      outputs += group.outputs.reduce((count, tile) => count + tile.count, 0);
+    }
+    if (outputs > 0) resident.set(weights, outputs);
   }
   return resident;
 }

@@ -79,11 +79,12 @@ export function weightGroups(shape: WeightShape): WeightGroup[] {
 
 /** SBUF bytes a partition that all of a contraction's weights take. */
 export function weightBytes(shape: WeightShape): number {
-  const elements = weightGroups(shape).reduce(
-    (sum, group) => sum + group.inputs.length * shape.taps * group.outputs.reduce((count, tile) => count + tile.count, 0),
-    0,
-  );
-  return elements * WEIGHT_BYTES;
+  return weightGroups(shape).reduce((sum, group) => sum + groupBytes(shape, group), 0);
+}
+
+/** The same of one group. */
+export function groupBytes({ taps }: WeightShape, { inputs, outputs }: WeightGroup): number {
+  return inputs.length * taps * outputs.reduce((count, tile) => count + tile.count, 0) * WEIGHT_BYTES;
 }
 
 /** Whole tiles of input channels that stand next to each other are loaded by one DMA, up to `limit` of them. */
@@ -183,6 +184,7 @@ export class PackedConstants<T> {
 export function loadWeights(context: Context, node: string, source: WeightSource, group: WeightGroup): LoadedWeights {
   const load = () => new LoadedWeights(context, `${node}.weights`, source, group);
   const part = `${group.outputs[0].start}`;
-  if (context.resident.has(source.tensor)) return context.loaded.get(source, part, () => context.emitter.whileLoading(load));
+  if (group.outputs[0].start < (context.resident.get(source.tensor) ?? 0))
+    return context.loaded.get(source, part, () => context.emitter.whileLoading(load));
   return context.held.get(source.tensor)?.get(source, part, load) ?? load();
 }

@@ -6,6 +6,8 @@ export interface CutNode {
   readonly work: number;
   /** Bytes that it keeps on its device. */
   readonly size: number;
+  /** Bytes that it needs beside that while it runs; 0 if absent. */
+  readonly live?: number;
   /** Time to move its output between two devices: both pay it, once for a node and device. */
   readonly transfer: number;
   /** Time for which that occupies the memory of each one's chip; 0 if absent. */
@@ -62,9 +64,26 @@ export function contains(larger: Border, smaller: Border): boolean {
   return smaller.set.every((word, index) => (word & ~larger.set[index]) === 0);
 }
 
-/** Time of a device for so much work and so many bytes, without what crosses its borders. */
-export function ownTime({ capacity, excess = Number.POSITIVE_INFINITY }: CutProblem, work: number, size: number): number {
-  return size <= capacity ? work : work + (size - capacity) * excess;
+/** Time of a device for so much work and so many bytes beyond its capacity, without what crosses its borders. */
+export function ownTime({ excess = Number.POSITIVE_INFINITY }: CutProblem, work: number, beyond: number): number {
+  return beyond > 0 ? work + beyond * excess : work;
+}
+
+/** Bytes of the stage between two borders beyond its device's capacity. */
+export function bytesBeyond(problem: CutProblem, from: Border, to: Border): number {
+  const kept = to.size - from.size;
+  return Math.max(0, kept === 0 ? 0 : kept + liveBytes(problem, from, to) - problem.capacity);
+}
+
+/** The most that a node of the stage needs while it runs. */
+function liveBytes({ nodes }: CutProblem, from: Border, to: Border): number {
+  let most = 0;
+  for (const [index, word] of to.set.entries()) {
+    for (let left = word & ~from.set[index]; left !== 0; left &= left - 1) {
+      most = Math.max(most, nodes[index * 32 + 31 - Math.clz32(left & -left)].live ?? 0);
+    }
+  }
+  return most;
 }
 
 /** What comes into the stage between two borders and what goes out of it, added up by `of`. */

@@ -2,7 +2,7 @@
  * Cuts where devices share the memories of their chips. For a given time it is decided exactly whether a cut keeps within it: dynamic programming over
  * borders for the least traffic of the chip so far. The least such time is found by bisection.
  */
-import { type Border, type Chips, type CutProblem, contains, crossingTotal, ownTime } from "./borders.js";
+import { type Border, bytesBeyond, type Chips, type CutProblem, contains, crossingTotal, ownTime } from "./borders.js";
 
 /** A stage that could be: between two borders, by index, with its device's time and the time of its chip's memory. */
 interface Candidate {
@@ -58,7 +58,7 @@ function candidates(problem: CutProblem, chips: Chips, borders: readonly Border[
   for (const [end, to] of borders.entries()) {
     for (let start = 0; start < end; start++) {
       const from = borders[start];
-      if (ownTime(problem, to.work - from.work, to.size - from.size) > limit || !contains(to, from)) continue;
+      if (to.work - from.work > limit || !contains(to, from)) continue;
       const stage = candidate(problem, chips, borders, start, end);
       if (stage.time <= limit) found.push(stage);
     }
@@ -68,8 +68,8 @@ function candidates(problem: CutProblem, chips: Chips, borders: readonly Border[
 
 function candidate(problem: CutProblem, chips: Chips, borders: readonly Border[], start: number, end: number): Candidate {
   const [from, to] = [borders[start], borders[end]];
-  const time = ownTime(problem, to.work - from.work, to.size - from.size) + crossingTotal(problem, from, to, (node) => node.transfer);
-  const beyond = Math.max(0, to.size - from.size - problem.capacity);
+  const beyond = bytesBeyond(problem, from, to);
+  const time = ownTime(problem, to.work - from.work, beyond) + crossingTotal(problem, from, to, (node) => node.transfer);
   const traffic = beyond * chips.excess + crossingTotal(problem, from, to, (node) => node.traffic ?? 0);
   return { start, end, time, traffic, resident: beyond === 0 };
 }

@@ -3,7 +3,7 @@
  * every split into stages with transfers in one direction only is a chain of them (Tarnawski et al., "Efficient Algorithms for Device
  * Placement of DNN Graph Operators", 2020).
  */
-import { type Border, borderOf, type CutNode, type CutProblem, contains, crossingTotal, ownTime } from "./borders.js";
+import { type Border, borderOf, bytesBeyond, type CutNode, type CutProblem, contains, crossingTotal, ownTime } from "./borders.js";
 import { cutOverChips } from "./chips.js";
 import { allDownsets, downsetsOfOneOrder, has } from "./downsets.js";
 
@@ -46,10 +46,10 @@ export function cut(problem: CutProblem): Cut | undefined {
 }
 
 function lowerBound(problem: CutProblem): number {
-  const { nodes, devices } = problem;
+  const { nodes, devices, capacity } = problem;
   const total = (of: (node: CutNode) => number) => nodes.reduce((sum, node) => sum + of(node), 0);
-  const share = ownTime(problem, total((node) => node.work) / devices, total((node) => node.size) / devices);
-  return nodes.reduce((most, { work, size }) => Math.max(most, ownTime(problem, work, size)), share);
+  const share = ownTime(problem, total((node) => node.work) / devices, total((node) => node.size) / devices - capacity);
+  return nodes.reduce((most, { work, size }) => Math.max(most, ownTime(problem, work, size - capacity)), share);
 }
 
 /** The fastest cut along some borders, if there is one of at most `limit`; no faster one lies along them than its bound. */
@@ -75,8 +75,9 @@ function search(problem: CutProblem, borders: readonly Border[], limit: number):
     if (open.length === 0) continue;
     for (let end = start + 1; end < borders.length; end++) {
       const to = borders[end];
-      const own = ownTime(problem, to.work - from.work, to.size - from.size);
-      if (own === Number.POSITIVE_INFINITY || own > limit || !contains(to, from)) continue;
+      if (to.work - from.work > limit || !contains(to, from)) continue;
+      const own = ownTime(problem, to.work - from.work, bytesBeyond(problem, from, to));
+      if (own === Number.POSITIVE_INFINITY || own > limit) continue;
       const cost = own + crossingTotal(problem, from, to, (node) => node.transfer);
       if (cost > limit) continue;
       for (const used of open) {

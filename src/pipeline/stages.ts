@@ -9,8 +9,9 @@ import { type Cut, type CutNode, type CutProblem, cut } from "./cut.js";
 /** What the cutter has to know of an operator. */
 export interface StageCost {
   readonly seconds: number;
-  /** SBUF bytes a partition of its weights. */
+  /** SBUF bytes a partition of its weights, and of the values that are there while it runs. */
   readonly weightBytes: number;
+  readonly valueBytes: number;
 }
 
 export interface PipelinePlan {
@@ -25,8 +26,8 @@ export interface PipelineOptions {
   /** At most so many stages. */
   readonly cores: number;
   readonly costOf: (node: Node) => StageCost;
-  /** SBUF bytes a partition that a core has for weights. */
-  readonly weightBytes: number;
+  /** SBUF bytes a partition that a core has for both. */
+  readonly capacity: number;
   readonly hardware: Hardware;
 }
 
@@ -50,7 +51,7 @@ function limits({ value, bound }: Cut): Pick<PipelinePlan, "slowestSeconds" | "b
 }
 
 /** The graph's inputs, which the first stage takes, then its nodes. */
-function problemOf(graph: Graph, { cores, costOf, weightBytes, hardware }: PipelineOptions): CutProblem {
+function problemOf(graph: Graph, { cores, costOf, capacity, hardware }: PipelineOptions): CutProblem {
   const { consumers } = indexGraph(graph);
   const position = new Map(graph.nodes.map((node, index) => [node, graph.inputs.length + index]));
   const readers = (values: readonly string[]) => [
@@ -70,15 +71,15 @@ function problemOf(graph: Graph, { cores, costOf, weightBytes, hardware }: Pipel
   const nodes: CutNode[] = [
     ...graph.inputs.map((input) => ({ work: 0, size: 0, ...moves([input]) })),
     ...graph.nodes.map((node) => {
-      const { seconds, weightBytes: size } = costOf(node);
-      return { work: seconds, size, ...moves(node.outputs) };
+      const { seconds, weightBytes, valueBytes } = costOf(node);
+      return { work: seconds, size: weightBytes, live: valueBytes, ...moves(node.outputs) };
     }),
   ];
   return {
     nodes,
     successors: [...graph.inputs.map((input) => readers([input])), ...graph.nodes.map((node) => readers(node.outputs))],
     devices: cores,
-    capacity: weightBytes,
+    capacity,
     excess: hardware.sbufPartitions / coreBandwidth,
     chips: { devices: hardware.coresPerChip, excess: hardware.sbufPartitions / hardware.dramBandwidthPerChip },
     first: graph.inputs.length,

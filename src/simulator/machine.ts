@@ -114,7 +114,7 @@ interface Run {
   readonly timeline: boolean;
 }
 
-/** What a stage gives has room for so many requests: one that the next stage reads, one that is being written. */
+/** What a stage gives has room for so many requests: one that the next stage reads, one that is being written; behind a link one more. */
 const BUFFERED_REQUESTS = 2;
 
 /** Runs a number of requests through each copy of a pipeline. */
@@ -160,12 +160,18 @@ export class Machine {
     return after && !this.#isFirst(after) ? after : undefined;
   }
 
+  /** Whether a chip ends behind the core. */
+  #hasLink(core: Core): boolean {
+    return (core.number + 1) % this.#run.hardware.coresPerChip === 0;
+  }
+
   /** Starts a core's next request if it may: its inputs are there, and what it gives has a place. */
   #begin(core: Core): void {
     const request = core.ends.length;
     if (core.left > 0 || request >= core.arrived || this.#now < core.idleUntil) return;
     const after = this.#after(core);
-    if (after && request - after.ends.length > BUFFERED_REQUESTS - 1) return;
+    const room = BUFFERED_REQUESTS + Number(this.#hasLink(core));
+    if (after && request - after.ends.length >= room) return;
     core.reset();
     core.begins.push(this.#now);
     if (core.left > 0) this.#startReady(core);
@@ -174,10 +180,9 @@ export class Machine {
 
   #end(core: Core): void {
     core.ends.push(this.#now);
-    const { stages, gapSeconds, hardware } = this.#run;
+    const { stages, gapSeconds } = this.#run;
     const after = this.#after(core);
-    const hasLink = (core.number + 1) % hardware.coresPerChip === 0;
-    if (after && hasLink) {
+    if (after && this.#hasLink(core)) {
       const free = Math.max(this.#now, this.#linkFree[core.number]) + stages[core.number % stages.length].linkSeconds;
       this.#linkFree[core.number] = free;
       this.#events.push(free, this.#arrivalOf(after));

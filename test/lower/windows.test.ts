@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type Graph, staticType } from "../../src/graph/graph.js";
 import { toNumbers } from "../../src/graph/tensor.js";
 import { planChip } from "../../src/lower/batching.js";
-import { lower } from "../../src/lower/index.js";
+import { defaultBudget, lower } from "../../src/lower/index.js";
 import { batchedInputs, splitBatch } from "../../src/lower/windows.js";
 import { inferTypes, recordOf } from "../../src/operators/index.js";
 import { applyPrecision, parsePrecision } from "../../src/passes/index.js";
@@ -54,7 +54,7 @@ function expectItems(graph: Graph, outputs: ReadonlyMap<string, ArrayLike<number
 
 describe("batches in windows", () => {
   it.each([100, 500, 1000, 1800, 2600, 4000, 8000])("give the bits of their items, with %i bytes for values", (valueBytes) => {
-    const lowered = lower(whole, { valueBytes, residentBytes: 200 });
+    const lowered = lower(whole, { ...defaultBudget, valueBytes, residentBytes: 200 });
     expectItems(whole, new Execution(lowered).run(new Map([["x", numbers]])));
     const result = schedule(lowered);
     if (!result.fits) throw new Error("does not fit");
@@ -62,12 +62,12 @@ describe("batches in windows", () => {
   });
 
   it("are used where whole values do not fit, cross DRAM less and hold the weights", () => {
-    const roomy = planChip(whole, { valueBytes: 50_000, residentBytes: 0 });
+    const roomy = planChip(whole, { ...defaultBudget, valueBytes: 50_000, residentBytes: 0 });
     expect(roomy.windowed.segments).toEqual([]);
-    const tight = planChip(whole, { valueBytes: 1800, residentBytes: 0 });
+    const tight = planChip(whole, { ...defaultBudget, valueBytes: 1800, residentBytes: 0 });
     expect(tight.windowed.segments).toMatchObject([{ first: 0, items: 1, windows: 3 }]);
     expect(tight.held[0].size).toBeGreaterThanOrEqual(2);
-    const none = planChip(whole, { valueBytes: 0, residentBytes: 0 });
+    const none = planChip(whole, { ...defaultBudget, valueBytes: 0, residentBytes: 0 });
     expect(none.windowed.segments).toEqual([]);
     expect(tight.traffic).toBeLessThan(none.traffic / 2);
   });

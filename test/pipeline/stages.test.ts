@@ -52,14 +52,17 @@ describe("planPipeline", () => {
   const alone = run([graph], inputs);
 
   it("cuts so that every stage takes what the stages before it give, and no bit of the results changes", () => {
-    const costs = fc.array(fc.record({ seconds: fc.double({ min: 1e-6, max: 1, noNaN: true }), weightBytes: fc.nat(9) }), {
-      minLength: graph.nodes.length,
-      maxLength: graph.nodes.length,
-    });
+    const costs = fc.array(
+      fc.record({ seconds: fc.double({ min: 1e-6, max: 1, noNaN: true }), weightBytes: fc.nat(9), valueBytes: fc.nat(9) }),
+      {
+        minLength: graph.nodes.length,
+        maxLength: graph.nodes.length,
+      },
+    );
     fc.assert(
       fc.property(costs, fc.integer({ min: 2, max: 16 }), (list, cores) => {
         const costOf = ({ name }: { name: string }) => list[graph.nodes.findIndex((node) => node.name === name)];
-        const plan = planPipeline(graph, { cores, costOf, weightBytes: 20, hardware });
+        const plan = planPipeline(graph, { cores, costOf, capacity: 20, hardware });
         expect(stageFaults(graph, plan.stages, cores)).toEqual([]);
         expect(plan.boundSeconds).toBeLessThanOrEqual(plan.slowestSeconds);
         expect(run(plan.stages, inputs)).toEqual(alone);

@@ -142,5 +142,5 @@ export function sampleNetwork(options: SampleOptions): LoweredProgram {
   origin = "output";
   const y = dram("y", "output", "bfloat16", [channels * 64, height, width]);
   for (let tile = 0; tile < channels; tile++) moveTile(current, y, tile, false);
-  return { name: "sample", buffers, load, infer, constants };
+  return { name: "sample", buffers, load, infer, valueBytes: new Map(), constants };
 }
