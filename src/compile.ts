@@ -1,7 +1,15 @@
 /** The driver: it hands each phase what the one before it made. Nothing here knows an operator or an instruction. */
 import { createHash } from "node:crypto";
+import { UserError } from "./diagnostics/diagnostic.js";
 import { fingerprint } from "./fingerprint.js";
-import { type ImportedModel, type ImportOptions, importModel, type SourceOperator } from "./frontend/index.js";
+import {
+  type Framework,
+  type ImportedModel,
+  type ImportOptions,
+  importModel,
+  listOperators,
+  type SourceOperator,
+} from "./frontend/index.js";
 import type { Graph } from "./graph/graph.js";
 import { printGraph } from "./graph/text.js";
 import { verifyGraph } from "./graph/verify.js";
@@ -111,6 +119,7 @@ function report(manifest: Manifest, bytes: Uint8Array, flops: number, notes: rea
 }
 
 export interface ModelCheck {
+  readonly framework: Framework;
   readonly operators: readonly { readonly name: string; readonly type: string; readonly supported: boolean; readonly reason?: string }[];
   /** What the verdict rests on, where that is not the model alone. */
   readonly note?: string;
@@ -126,17 +135,23 @@ export type CheckOptions = Pick<
  * dimensions stay open, operators are judged by their type.
  */
 export async function checkModel(path: string, options: CheckOptions = {}): Promise<ModelCheck> {
-  const imported = await importModel(path, importOptions(options));
+  let imported: ImportedModel;
+  try {
+    imported = await importModel(path, importOptions(options));
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    // Throws the same again where it is not the conversion of some operators that failed.
+    return checkTypes(await listOperators(path, importOptions(options)), `the model can't be compiled as it is: ${error.message}`);
+  }
   const types = imported.graph.inputs.map((name) => ({ name, type: imported.graph.types.get(name) }));
   const bind = bindOptions(options);
   const given = new Set([bind.inputShapes, bind.inputValues, bind.ioConfig?.inputs].flatMap((values) => [...(values?.keys() ?? [])]));
   const open = types.filter(({ name, type }) => !given.has(name) && type?.shape?.every((extent) => typeof extent === "number") !== true);
   const onlyBatch = open.every(({ type }) => type?.shape?.every((extent, axis) => typeof extent === "number" || axis === 0));
-  if (!onlyBatch)
-    return checkTypes(
-      imported,
-      open.map(({ name }) => name),
-    );
+  if (!onlyBatch) {
+    const names = open.map(({ name }) => name).join(", ");
+    return checkTypes(imported, `inputs ${names} have open dimensions. Give --input-shape for a full check.`);
+  }
   const batchSize = options.batchSize ?? (open.length > 0 ? 1 : undefined);
   const { graph, source, verdicts } = await check(path, {}, { ...bind, batchSize }, imported);
   const reasons = new Map<string, Reason>();
@@ -148,10 +163,11 @@ export async function checkModel(path: string, options: CheckOptions = {}): Prom
     const reason = reasons.get(name);
     return { name, type, supported: reason === undefined, ...(reason ? { reason: describeReason(reason) } : {}) };
   });
-  return { operators, ...(open.length > 0 && options.batchSize === undefined ? { note: "Open batch dimensions were taken as 1." } : {}) };
+  const note = open.length > 0 && options.batchSize === undefined ? { note: "Open batch dimensions were taken as 1." } : {};
+  return { framework: imported.framework, operators, ...note };
 }
 
-function checkTypes({ framework, operators: source }: ImportedModel, open: readonly string[]): ModelCheck {
+function checkTypes({ framework, operators: source }: Pick<ImportedModel, "framework" | "operators">, because: string): ModelCheck {
   const supported = new Set(supportedOperators(framework));
   const operators = source.map(({ name, type }) => ({
     name,
@@ -159,11 +175,7 @@ function checkTypes({ framework, operators: source }: ImportedModel, open: reado
     supported: supported.has(type),
     ...(supported.has(type) ? {} : { reason: "no NeuronCore form of this operator" }),
   }));
-  const list = open.join(", ");
-  return {
-    operators,
-    note: `Operators were judged by their type alone: inputs ${list} have open dimensions. Give --input-shape for a full check.`,
-  };
+  return { framework, operators, note: `Operators were judged by their type alone: ${because}` };
 }
 
 /** What of a compile's options import needs. */

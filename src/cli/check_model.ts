@@ -12,8 +12,15 @@ import { type Streams, Terminal } from "./terminal.js";
 
 /** The name under which a Neuron subgraph counts as one operation of a compiled model. */
 const NEURON_OP = "NeuronOp";
-/** No-operations of a model at inference: the tables leave them out. */
-const excludedTypes: readonly string[] = ["Constant", "Identity"];
+/** No-operations of a model at inference, and what belongs to training: the tables leave them out. Of TensorFlow, the vendor's list. */
+const excludedTypes: Readonly<Record<Framework, readonly string[]>> = {
+  ONNX: ["Constant", "Identity"],
+  TENSORFLOW: [
+    ...["Placeholder", "PlaceholderWithDefault", "NoOp", "Const", "Identity", "IdentityN"],
+    ...["VarHandleOp", "VarIsInitializedOp", "AssignVariableOp", "ReadVariableOp"],
+    ...["StringJoin", "ShardedFilename", "SaveV2", "MergeV2Checkpoints", "RestoreV2"],
+  ],
+};
 
 interface CheckFlags {
   show_names?: boolean;
@@ -82,8 +89,8 @@ interface Row {
   readonly supported: boolean;
 }
 
-function counted<T extends Row>(rows: readonly T[]): T[] {
-  return rows.filter((row) => !excludedTypes.includes(row.type));
+function counted<T extends Row>(rows: readonly T[], framework: Framework): T[] {
+  return rows.filter((row) => !excludedTypes[framework].includes(row.type));
 }
 
 /** Supported rows first, each half in the order of first appearance. */
@@ -105,13 +112,13 @@ function operatorTable(rows: readonly Row[], showNames: boolean): string {
   return columns(["Op Type", "Num Instances", "Neuron Supported ?"], [typeWidth, 14, 4], cells);
 }
 
-function legend(showNames: boolean): string[] {
+function legend(showNames: boolean, framework: Framework): string[] {
   return [
     ...(showNames
       ? ["* Each line shows an operation's name and type, and whether the operation runs on a NeuronCore."]
       : ["* Each line shows an operation type, the number of its instances in the model,", "* and whether they run on a NeuronCore."]),
     "* Some operation types are left out because they are no-operations or belong to training:",
-    ` [${excludedTypes.map((type) => `'${type}'`).join(", ")}]`,
+    ` [${excludedTypes[framework].map((type) => `'${type}'`).join(", ")}]`,
     "",
   ];
 }
@@ -121,13 +128,13 @@ function totals(rows: readonly Row[]): { total: number; supported: number; perce
   return { total: rows.length, supported, percent: rows.length === 0 ? "0" : ((100 * supported) / rows.length).toFixed(1) };
 }
 
-function uncompiledLayout({ operators, note }: ModelCheck, flags: CheckFlags): string {
-  const rows = counted(operators);
+function uncompiledLayout({ framework, operators, note }: ModelCheck, flags: CheckFlags): string {
+  const rows = counted(operators, framework);
   const { total, supported, percent } = totals(rows);
   const lines = [
     "",
     "* The following table shows the supported and unsupported operations within this uncompiled model.",
-    ...legend(flags.show_names === true),
+    ...legend(flags.show_names === true, framework),
     operatorTable(rows, flags.show_names === true),
     "",
     `* Total inference operations: ${total}`,
@@ -148,9 +155,11 @@ function uncompiledLayout({ operators, note }: ModelCheck, flags: CheckFlags): s
   return lines.join("\n");
 }
 
-function uncompiledObject({ operators, note }: ModelCheck): object {
-  const { total, supported, percent } = totals(counted(operators));
-  return { compiled: false, total, supported, percent: Number(percent), excludedTypes, operators, ...(note ? { note } : {}) };
+function uncompiledObject({ framework, operators, note }: ModelCheck): object {
+  const { total, supported, percent } = totals(counted(operators, framework));
+  const excluded = excludedTypes[framework];
+  const kept = note ? { note } : {};
+  return { compiled: false, framework, total, supported, percent: Number(percent), excludedTypes: excluded, operators, ...kept };
 }
 
 function compiledRows({ subgraphs }: Manifest): Row[] {
@@ -174,8 +183,9 @@ function compiledLayout(manifest: Manifest, flags: CheckFlags): string {
     `* Found ${neuron.length} Neuron subgraph(s) (${NEURON_OP}(s)) in this compiled model.`,
     "* Use this tool on the original uncompiled model to see Neuron supported operations.",
     "* The following table shows all operations, including Neuron subgraphs.",
-    ...legend(showNames),
-    operatorTable(counted(compiledRows(manifest)), showNames),
+    // The operators inside an artifact are ONNX's.
+    ...legend(showNames, "ONNX"),
+    operatorTable(counted(compiledRows(manifest), "ONNX"), showNames),
     "",
     `* Please run this model on Inf1 instance with at least ${leastCores(manifest)} NeuronCore(s).`,
     "* The following list shows each Neuron subgraph with the number of pipelined NeuronCores that it uses",

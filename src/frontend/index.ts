@@ -1,7 +1,7 @@
 /** Import: model files as graphs. */
 import { userError } from "../diagnostics/diagnostic.js";
 import { detectFramework } from "./detect.js";
-import { frameworks, type ImportedModel } from "./model.js";
+import { type Framework, frameworks, type ImportedModel } from "./model.js";
 import { importOnnx } from "./onnx/import.js";
 import type { ReadOptions } from "./tensorflow/read.js";
 
@@ -18,12 +18,27 @@ export interface ImportOptions extends ReadOptions {
 
 /** A model file as a graph, with what tells of its source. Throws a UserError where the file is not a model of the framework. */
 export async function importModel(path: string, options: ImportOptions = {}): Promise<ImportedModel> {
-  switch (options.framework ?? detectFramework(path)) {
+  switch (frameworkOf(path, options)) {
     case "ONNX":
       return importOnnx(path);
     case "TENSORFLOW":
       return (await import("./tensorflow/import.js")).importTensorFlow(path, options);
-    default:
-      throw userError("NCC0114", { framework: options.framework ?? "", frameworks: frameworks.join(" and ") });
   }
+}
+
+/** A model's operators, whether they can be imported or not. Errors: those of reading the model. */
+export async function listOperators(path: string, options: ImportOptions = {}): Promise<Pick<ImportedModel, "framework" | "operators">> {
+  switch (frameworkOf(path, options)) {
+    case "ONNX":
+      return importOnnx(path);
+    case "TENSORFLOW":
+      return (await import("./tensorflow/import.js")).listTensorFlow(path, options);
+  }
+}
+
+function frameworkOf(path: string, { framework: wanted }: ImportOptions): Framework {
+  if (wanted === undefined) return detectFramework(path);
+  const framework = frameworks.find((name) => name === wanted);
+  if (framework === undefined) throw userError("NCC0114", { framework: wanted, frameworks: frameworks.join(" and ") });
+  return framework;
 }

@@ -1,6 +1,7 @@
 /** The verdict on a node: whether a NeuronCore can run it, or the reason why not; its cost and exactness. */
 import type { Framework } from "../frontend/model.js";
 import { convertibleOperators } from "../frontend/tensorflow/convert.js";
+import { neededOperator } from "../frontend/tensorflow/needs.js";
 import { type Graph, isStatic, type Node, type TensorType } from "../graph/graph.js";
 import { type DType, elementCount } from "../graph/tensor.js";
 import { deviceTypes } from "../program/program.js";
@@ -16,10 +17,17 @@ const MOST_ELEMENTS = 2 ** 31;
 
 /** Names of the operators that can run on a NeuronCore, directly or decomposed, sorted. */
 export function supportedOperators(framework: Framework): string[] {
-  if (framework === "TENSORFLOW") return [...convertibleOperators];
+  if (framework === "TENSORFLOW") return convertibleOperators.filter(isSupportedTensorFlow);
   return allRecords()
     .filter(isSupported)
     .map((record) => record.name);
+}
+
+/** Whether a NeuronCore can run what an operator of TensorFlow is converted to. */
+export function isSupportedTensorFlow(op: string): boolean {
+  const needed = neededOperator(op);
+  const record = needed === undefined ? undefined : recordOf(needed, "");
+  return needed === undefined || (record !== undefined && isSupported(record));
 }
 
 export function isSupported(record: OperatorRecord): boolean {

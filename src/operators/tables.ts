@@ -2,8 +2,10 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { convertibleOperators } from "../frontend/tensorflow/convert.js";
+import { neededOperator } from "../frontend/tensorflow/needs.js";
 import { deviceTypes } from "../program/program.js";
-import { isSupported } from "./check.js";
+import { isSupported, isSupportedTensorFlow } from "./check.js";
 import type { AttributeSpec, OperatorRecord } from "./record.js";
 import { allRecords } from "./registry.js";
 
@@ -39,7 +41,14 @@ function json(value: unknown): string {
 
 /** File name and content of each table. */
 export function tables(): ReadonlyMap<string, string> {
-  return new Map([["onnx.json", json({ framework: "ONNX", operators: allRecords().map(row) })]]);
+  const tensorFlow = convertibleOperators.map((operator) => {
+    const needs = neededOperator(operator);
+    return { operator, supported: isSupportedTensorFlow(operator), ...(needs === undefined ? {} : { needs }) };
+  });
+  return new Map([
+    ["onnx.json", json({ framework: "ONNX", operators: allRecords().map(row) })],
+    ["tensorflow.json", json({ framework: "TENSORFLOW", operators: tensorFlow })],
+  ]);
 }
 
 /** The package's `ops/` folder, from the sources as from their compiled form. */

@@ -77,7 +77,7 @@ export function convertTensorFlow(flat: FlatGraph): ConvertedGraph {
   for (const [name, { dtype, shape }] of scope.constants) types.set(name, { dtype, shape });
   const { nodes, constants } = scope;
   const graph: Graph = { name: flat.name, inputs, outputs: [...outputs.keys()], nodes, types, constants };
-  return { graph, operators: [...operatorsOf(flat)] };
+  return { graph, operators: sourceOperators(flat) };
 }
 
 const inline: Inline = (flat, inputs, scope) => {
@@ -116,12 +116,11 @@ function* allNodes(flat: FlatGraph): Iterable<FlatNode> {
   }
 }
 
-function* operatorsOf(flat: FlatGraph): Iterable<SourceOperator> {
-  for (const { value } of flat.inputs) {
-    const node = flat.nodes.find(({ name }) => name === value.node);
-    if (node) yield { name: node.name, type: node.op };
-  }
-  for (const { name, op } of allNodes(flat)) yield { name, type: op };
+/** Every node of a graph, those of bodies included, with TensorFlow's type; the inputs' first. */
+export function sourceOperators(flat: FlatGraph): SourceOperator[] {
+  const inputs = new Set(flat.inputs.map(({ value }) => value.node));
+  const given = flat.nodes.filter(({ name }) => inputs.has(name));
+  return [...given, ...allNodes(flat)].map(({ name, op }) => ({ name, type: op }));
 }
 
 function refuseUnknown(flat: FlatGraph): void {
