@@ -24,6 +24,7 @@ import type { CompileOptions } from "./options.js";
 import { partition, priceModel, type Subgraph, sourceOperators } from "./partition/index.js";
 import { applyPrecision, type BindOptions, normalise, type Precision, parseIoConfig, parsePrecision } from "./passes/index.js";
 import type { LoadedProgram } from "./program/program.js";
+import { dramTraffic } from "./program/traffic.js";
 import { releaseBuffers } from "./release.js";
 import { launchMs, manifestOptions, notesOn, placeOperators, predict, shareOnNeuron, staticSignatures, valueSignatures } from "./report.js";
 import { type StageTime, simulateTime } from "./simulator/time.js";
@@ -232,7 +233,8 @@ interface CompiledSubgraph {
 
 function compileSubgraph(part: Subgraph, precision: Precision, options: CompileOptions): CompiledSubgraph {
   const { id, device, graph } = part;
-  const flops = graph.nodes.reduce((sum, node) => sum + flopsOf(graph, node), 0);
+  const flopsOfNode = new Map(graph.nodes.map((node) => [node.name, flopsOf(graph, node)]));
+  const flops = graph.nodes.reduce((sum, { name }) => sum + (flopsOfNode.get(name) ?? 0), 0);
   const common = {
     id,
     device,
@@ -262,7 +264,9 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
       core,
       operators: new Set(own.nodes.flatMap(sourceOperators).filter((name) => sources.has(name))).size,
       ...memory,
+      flops: own.nodes.reduce((sum, { name }) => sum + (flopsOfNode.get(name) ?? 0), 0),
       ...stageTime(time.stages[core]),
+      traffic: { ...dramTraffic(program) },
       constants: constantIndex(program),
     })),
   };

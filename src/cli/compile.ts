@@ -8,6 +8,7 @@ import type { CompileOptions } from "../options.js";
 import { checkWritable, readValues, writeWhole } from "./files.js";
 import { collect, inputFile, inputShape, ioConfig, logLevel, oneOf, wholeNumber } from "./flags.js";
 import { bytes, flops, groupBy, percent, significant, table } from "./format.js";
+import { stageReport } from "./stage_report.js";
 import { type LogLevel, type Streams, Terminal } from "./terminal.js";
 
 /** The phases whose result `--print-ir-after` shows. */
@@ -41,6 +42,7 @@ interface CompileFlags {
   output: string;
   printIrAfter?: string[];
   verifyEach?: boolean;
+  report?: boolean;
   json?: boolean;
   verbose?: LogLevel;
 }
@@ -77,6 +79,7 @@ export function addCompile(program: Command, streams: Streams): void {
     .option("--output <file>", "the NEFF file", "out.neff")
     .option("--print-ir-after <phase>", `print what a phase made: ${printablePhases.join(", ")}; may be repeated`, collect)
     .option("--verify-each", "check the graph after every pass and the program after scheduling")
+    .option("--report", "print how busy each stage keeps its engines, what it moves, and how near it is to the roofs")
     .option("--json", "print one JSON object")
     .option("--verbose <level>", "DEBUG, INFO, WARN or ERROR", logLevel)
     .action(async (models: string[], flags: CompileFlags, command: Command) => {
@@ -108,7 +111,7 @@ async function compile(models: readonly string[], flags: CompileFlags, terminal:
   };
   for (const note of report.notes) terminal.log("WARN", note);
   if (flags.json) terminal.object(result);
-  else terminal.print(describe(result));
+  else terminal.print(describe(result, flags.report === true));
 }
 
 function compileOptions(flags: CompileFlags, terminal: Terminal): CompileOptions {
@@ -149,8 +152,9 @@ interface CompileResult extends CompileReport {
 }
 
 /** What a person wants to know of a compile: support, partition, stages, memory, time. */
-function describe(result: CompileResult): string {
-  return [summary(result), support(result), partition(result), stages(result), prediction(result), written(result)]
+function describe(result: CompileResult, report: boolean): string {
+  const details = report ? stageReport(result.subgraphs) : "";
+  return [summary(result), support(result), partition(result), stages(result), details, prediction(result), written(result)]
     .filter((part) => part !== "")
     .join("\n\n");
 }

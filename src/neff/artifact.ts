@@ -27,8 +27,10 @@ const stage = {
     /** Modelled time of one request on the core, that request alone on the machine; and for which each engine is busy with it. */
     ms: "number",
     busyMs: { record: "number" },
-    /** From or to DRAM, a request. */
+    flops: "number",
+    /** From or to DRAM, a request, as its bandwidth is charged; and the bytes alone, by what they belong to: spills found no room on chip. */
     dramBytes: "number",
+    traffic: { fields: { weights: "number", inputs: "number", outputs: "number", spills: "number" } },
     /** Of the values that later stages read: a link carries them where a chip ends behind this core. */
     passedBytes: "count",
     /** Share of the time for which the core works on requests that are sent back to back. */

@@ -89,6 +89,8 @@ export function sampleArtifact(uncompressed = false): Artifact {
               sbufBoundBytes: 38,
               ms: 0.01,
               busyMs: { dma0: 0.01 },
+              flops: 8,
+              traffic: { weights: 0, inputs: 32, outputs: 32, spills: 0 },
               dramBytes: 64,
               passedBytes: 0,
               utilisation: 1,

@@ -1,0 +1,40 @@
+/** `neuronc compile --report`: what bounds each stage. */
+import type { CompileReport } from "../compile.js";
+import { hardware } from "../hardware/hardware.js";
+import { bytes, percent, significant, table } from "./format.js";
+
+type Stage = NonNullable<CompileReport["subgraphs"][number]["stages"]>[number];
+
+/** Busy time of the compute engines, of the busiest DMA queue, and the two roofs: work at the peak, and bytes at DRAM's bandwidth. */
+function timeRow(id: string, stage: Stage): string[] {
+  const { core, ms, busyMs, flops, dramBytes } = stage;
+  const queues = Object.entries(busyMs).flatMap(([engine, busy]) => (engine.startsWith("dma") ? [busy] : []));
+  const busy = [busyMs.tensor ?? 0, busyMs.vector ?? 0, busyMs.scalar ?? 0, Math.max(0, ...queues)];
+  const seconds = ms / 1000;
+  const share = (part: number, roof: number) => (seconds > 0 ? percent(part / (roof * seconds)) : "");
+  return [
+    id,
+    String(core),
+    ...[ms, ...busy].map((value) => `${significant(value)} ms`),
+    share(flops, hardware.peakFlopsPerCore),
+    share(dramBytes, hardware.dramBandwidthPerChip),
+  ];
+}
+
+function bytesRow(id: string, { core, traffic, dramBytes, passedBytes, residentWeightBytes, weightBytes }: Stage): string[] {
+  const { weights, inputs, outputs, spills } = traffic;
+  const moved = [weights, inputs, outputs, spills, dramBytes, passedBytes].map(bytes);
+  return [id, String(core), ...moved, `${bytes(residentWeightBytes)} of ${bytes(weightBytes)}`];
+}
+
+export function stageReport(subgraphs: CompileReport["subgraphs"]): string {
+  const rows = (row: (id: string, stage: Stage) => string[]) =>
+    subgraphs.flatMap(({ id, stages }) => (stages ?? []).map((stage) => row(id, stage)));
+  if (rows(timeRow).length === 0) return "";
+  const times = ["Subgraph", "Core", "Alone", "Tensor", "Vector", "Scalar", "DMA queue", "Of peak FLOP/s", "Of DRAM bandwidth"];
+  const moved = ["Subgraph", "Core", "Weights", "Inputs", "Outputs", "Spills", "As charged", "Passed on", "Resident weights"];
+  return [
+    `Busy time of a request, and use of the two roofs\n${table(times, rows(timeRow), "  ")}`,
+    `Bytes to and from DRAM, a request\n${table(moved, rows(bytesRow), "  ")}`,
+  ].join("\n\n");
+}
