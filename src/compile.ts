@@ -17,6 +17,7 @@ import { hostModel } from "./host/prepare.js";
 import { type Artifact, MANIFEST_FORMAT, type Manifest, type SubgraphManifest } from "./neff/artifact.js";
 import { constantIndex, writeNeff } from "./neff/neff.js";
 import { decompose } from "./operators/decompositions.js";
+import { type DenseWork, denseWork } from "./operators/dense.js";
 import { checkNode, describeReason, flopsOf, recordOf, supportedOperators } from "./operators/index.js";
 import { inferTypes } from "./operators/infer.js";
 import type { Reason } from "./operators/record.js";
@@ -40,6 +41,8 @@ export interface CompileReport extends Pick<Manifest, "name" | "signature" | "op
   readonly bytes: number;
   readonly subgraphs: readonly SubgraphReport[];
   readonly flops: number;
+  /** Of the Neuron subgraphs. */
+  readonly dense: DenseWork;
   /** What the user should know: options without effect, and the like. */
   readonly notes: readonly string[];
 }
@@ -109,14 +112,19 @@ export async function compileModel(path: string, options: CompileOptions = {}): 
     constants,
   };
   const bytes = await writeNeff(artifact);
-  return { artifact, bytes, report: report(manifest, bytes, flops, notesOn(settings, parts)) };
+  const dense = parts.subgraphs.filter(({ device }) => device === "neuron").map((part) => denseWork(part.graph));
+  const work = {
+    flops,
+    dense: { flops: dense.reduce((sum, part) => sum + part.flops, 0), weights: dense.reduce((sum, part) => sum + part.weights, 0) },
+  };
+  return { artifact, bytes, report: { ...report(manifest, bytes), ...work, notes: notesOn(settings, parts) } };
 }
 
-function report(manifest: Manifest, bytes: Uint8Array, flops: number, notes: readonly string[]): CompileReport {
+function report(manifest: Manifest, bytes: Uint8Array): Omit<CompileReport, "flops" | "dense" | "notes"> {
   const { name, signature, operators, neuronCores, flopsOnNeuron, predicted } = manifest;
   const subgraphs = manifest.subgraphs.map(({ nodes: _, ...subgraph }) => subgraph);
   const sha256 = createHash("sha256").update(bytes).digest("hex");
-  return { sha256, bytes: bytes.length, name, signature, operators, subgraphs, neuronCores, flops, flopsOnNeuron, predicted, notes };
+  return { sha256, bytes: bytes.length, name, signature, operators, subgraphs, neuronCores, flopsOnNeuron, predicted };
 }
 
 export interface ModelCheck {

@@ -8,6 +8,7 @@
  */
 import { userError } from "./diagnostics/diagnostic.js";
 import { bytesPerElement, elementCount } from "./graph/tensor.js";
+import { linkSeconds } from "./hardware/cost.js";
 import { type Hardware, type InstanceName, hardware as inf1, instanceNames, instances, sustained } from "./hardware/hardware.js";
 import type { Artifact, Manifest, SubgraphManifest } from "./neff/artifact.js";
 import { readNeff } from "./neff/neff.js";
@@ -25,7 +26,7 @@ export interface ServiceOptions {
   readonly hardware?: Hardware;
 }
 
-/** Resources that can bound a service: a core's engines; the chip's DRAM and a core's way to it; the bus to the host; vCPUs and launches. */
+/** Resources that can bound a service: a core's engines; the chip's DRAM and a core's way to it; links between chips and the bus to the host; vCPUs and launches. */
 const resources = ["tensor", "dram", "vector", "scalar", "link", "host"] as const;
 export type Resource = (typeof resources)[number];
 
@@ -113,21 +114,21 @@ export function predictService(artifact: Artifact, options: ServiceOptions): Ser
   const devices = neuron.map((subgraph) => timeDevice(artifact, subgraph, Math.min(replicas, circulating), figures));
 
   const crossing = sum(neuron.map(({ inputs, outputs }) => bytesOf(inputs) + bytesOf(outputs)));
-  const linkSeconds = crossing / figures.hostBandwidth;
+  const busSeconds = crossing / figures.hostBandwidth;
   const cpuMs = sum(manifest.subgraphs.filter(({ device }) => device === "cpu").map(({ ms }) => ms));
   const hostSeconds = neuron.length * figures.hostRequestSeconds + crossing / figures.hostCopyBandwidth + cpuMs / 1000;
   const gapSeconds = neuron.length * figures.requestGapSeconds;
-  const aloneSeconds = sum(devices.map(({ report }) => report.latencySeconds)) + gapSeconds + hostSeconds + linkSeconds;
+  const aloneSeconds = sum(devices.map(({ report }) => report.latencySeconds)) + gapSeconds + hostSeconds + busSeconds;
 
   const usedChips = Math.min(chips, Math.ceil((replicas * stages) / figures.coresPerChip));
-  const capacity = Math.min(vcpus / hostSeconds, usedChips / linkSeconds, ...devices.map(({ rate }) => rate));
+  const capacity = Math.min(vcpus / hostSeconds, usedChips / busSeconds, ...devices.map(({ rate }) => rate));
   const unhindered = circulating / aloneSeconds;
   const requests = Math.min(capacity, unhindered);
 
   const active = Math.min(replicas, circulating);
   const utilisation = {
     ...deviceUse(devices, requests / active, active, figures),
-    link: (requests * linkSeconds) / usedChips,
+    link: Math.max((requests * busSeconds) / usedChips, (requests / active) * linkUse(devices, figures)),
     host: Math.max((requests * hostSeconds) / vcpus, (requests * figures.requestGapSeconds) / active),
   };
   const flops = sum(devices.map((device) => device.flops));
@@ -158,6 +159,12 @@ function deviceUse(devices: readonly Device[], rate: number, copies: number, fig
     return rate * Math.max(core, chip);
   });
   return { tensor: busiest("tensor"), vector: busiest("vector"), scalar: busiest("scalar"), dram: Math.max(...dram) };
+}
+
+/** Seconds for which a request keeps the busiest link between two chips busy, a copy's cores starting at a chip's first. */
+function linkUse(devices: readonly Device[], figures: Hardware): number {
+  const ends = devices.flatMap(({ report }) => report.stages.slice(0, -1).filter((_, core) => (core + 1) % figures.coresPerChip === 0));
+  return ends.reduce((most, { passedBytes }) => Math.max(most, linkSeconds(0, passedBytes, figures)), 0);
 }
 
 /** The replicas to run. */

@@ -14,6 +14,11 @@ export function wholeNumber(flag: string, least: number, most: number): (value: 
   };
 }
 
+/** Whole numbers in `[least, most]`, separated by commas. */
+export function wholeNumbers(flag: string, least: number, most: number): (value: string) => number[] {
+  return (value) => value.split(",").map(wholeNumber(flag, least, most));
+}
+
 /** One of some words, in any case. */
 export function oneOf<const W extends string>(flag: string, words: readonly W[]): (value: string) => W {
   return (value) => {

@@ -7,6 +7,7 @@ import { logLevel, oneOf } from "./flags.js";
 import { addMemoryPlan } from "./memory_plan.js";
 import { addPipelinePlan } from "./pipeline_plan.js";
 import { addPredict } from "./predict.js";
+import { addSuggest } from "./suggest.js";
 import { type Streams, Terminal } from "./terminal.js";
 
 export function neuronc(streams: Streams): Command {
@@ -19,6 +20,7 @@ export function neuronc(streams: Streams): Command {
   addPipelinePlan(program, streams);
   addMemoryPlan(program, streams);
   addPredict(program, streams);
+  addSuggest(program, streams);
   program
     .command("list-operators")
     .description("print the operators that run on NeuronCores, one a line")
