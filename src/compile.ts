@@ -16,14 +16,13 @@ import { verifyGraph } from "./graph/verify.js";
 import { hostModel } from "./host/prepare.js";
 import { type Artifact, MANIFEST_FORMAT, type Manifest, type SubgraphManifest } from "./neff/artifact.js";
 import { constantIndex, writeNeff } from "./neff/neff.js";
-import { decompose } from "./operators/decompositions.js";
 import { type DenseWork, denseWork } from "./operators/dense.js";
-import { checkNode, describeReason, flopsOf, recordOf, supportedOperators } from "./operators/index.js";
+import { checkNode, decompose, describeReason, flopsOf, recordOf, supportedOperators } from "./operators/index.js";
 import { inferTypes } from "./operators/infer.js";
 import type { Reason } from "./operators/record.js";
 import type { CompileOptions } from "./options.js";
 import { partition, priceModel, type Subgraph, sourceOperators } from "./partition/index.js";
-import { applyPrecision, type BindOptions, normalise, type Precision, parseIoConfig, parsePrecision } from "./passes/index.js";
+import { applyPrecision, asWords, type BindOptions, normalise, type Precision, parseIoConfig, parsePrecision } from "./passes/index.js";
 import type { LoadedProgram } from "./program/program.js";
 import { dramTraffic } from "./program/traffic.js";
 import { releaseBuffers } from "./release.js";
@@ -260,7 +259,7 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     const seconds = graph.nodes.reduce((sum, node) => sum + price.hostSeconds(node), 0);
     return { manifest: { ...common, ms: 1000 * seconds, throughputPerSecond: seconds > 0 ? 1 / seconds : 0 }, model: hostModel(graph) };
   }
-  const { stages } = compilePipeline(applyPrecision(graph, precision, recordOf), options.neuroncorePipelineCores ?? 1, options);
+  const { stages } = compilePipeline(applyPrecision(asWords(graph), precision, recordOf), options.neuroncorePipelineCores ?? 1, options);
   const sources = new Set(part.operators);
   const time = simulateTime(stages.map(({ loaded }) => loaded.program));
   const ms = 1000 * time.latencySeconds;

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { UserError, userError } from "./diagnostics/diagnostic.js";
 import { fingerprint } from "./fingerprint.js";
 import { type ImportedModel, importModel } from "./frontend/index.js";
-import type { Tensor } from "./graph/tensor.js";
+import type { Tensor, TensorData } from "./graph/tensor.js";
 import type { Artifact, Manifest, Signature } from "./neff/artifact.js";
 import { readManifest, readNeff } from "./neff/neff.js";
 import { type Comparison, compareTensors } from "./runtime/compare.js";
@@ -21,7 +21,7 @@ const simulated: Devices = {
     const inputs = loaded.program.buffers.flatMap((buffer) => (buffer.space === "dram" && buffer.kind === "input" ? [buffer.name] : []));
     return {
       run: async (values) => {
-        const given = new Map(inputs.map((name) => [name, present(values, name).data]));
+        const given = new Map(inputs.map((name) => [name, words(present(values, name).data)]));
         const results = await core.run(given);
         return new Map(outputs.map(({ name, dtype, shape }): [string, Tensor] => [name, { dtype, shape, data: present(results, name) }]));
       },
@@ -38,6 +38,11 @@ const simulated: Devices = {
     };
   },
 };
+
+/** What a core takes 64-bit integers as: their 32-bit words, the lower one first. */
+function words(data: TensorData): TensorData {
+  return data instanceof BigInt64Array ? new Int32Array(data.buffer, data.byteOffset, 2 * data.length) : data;
+}
 
 function present<T>(values: ReadonlyMap<string, T>, name: string): T {
   const value = values.get(name);

@@ -1,7 +1,7 @@
 /** What every operator's lowering works with. */
 import type { Graph, Node } from "../graph/graph.js";
-import { elementCount, numberAt, type Tensor } from "../graph/tensor.js";
-import { add, type Expression, operand } from "../operators/expression.js";
+import { type DType, elementCount, numberAt, type Tensor } from "../graph/tensor.js";
+import { add, cast, type Expression, operand } from "../operators/expression.js";
 import { epilogueUse, recordOf, useOf } from "../operators/index.js";
 import type { OperatorUse } from "../operators/record.js";
 import type { Emitter } from "./emitter.js";
@@ -77,6 +77,12 @@ function substitute(expression: Expression, replace: (index: number | null) => E
   }
 }
 
+/** A running value of an integer type of less than 32 bits, in which the engines compute, wraps at its own width. */
+function wrapped(value: Expression, dtype: DType | undefined): Expression {
+  const narrow = (["int8", "uint8", "int16", "uint16"] as const).find((type) => type === dtype);
+  return narrow ? cast(narrow, value) : value;
+}
+
 /** The node's formula with its epilogue's formulas around it; operand null is what the main operator computed. */
 function withEpilogue(context: Context, node: Node, main: Expression): Expression {
   let running = main;
@@ -87,7 +93,7 @@ function withEpilogue(context: Context, node: Node, main: Expression): Expressio
     const previous = running;
     running = substitute(record.lowering.formula(use), (index) => {
       const source = index === null ? null : step.operands[index];
-      return source === null ? previous : operand(source);
+      return source === null ? wrapped(previous, use.inputs[index ?? 0]?.dtype) : operand(source);
     });
   }
   return running;

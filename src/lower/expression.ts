@@ -106,8 +106,9 @@ class ExpressionEmitter {
       default: {
         const parts = expression.kind === "select" ? [expression.onTrue, expression.onFalse] : [expression.left, expression.right];
         const typed = parts.filter((part) => part.kind !== "immediate");
-        const integer = typed.length > 0 && typed.every((part) => !isFloating(this.#typeOf(part)));
-        return integer ? "int32" : "float32";
+        const types = typed.map((part) => this.#typeOf(part));
+        if (types.length === 0 || types.some(isFloating)) return "float32";
+        return types.includes("uint32") ? "uint32" : "int32";
       }
     }
   }

@@ -3,7 +3,7 @@ import type { Node } from "../graph/graph.js";
 import { elementCount } from "../graph/tensor.js";
 import { type Expression, operand } from "../operators/expression.js";
 import type { Lowering } from "../operators/record.js";
-import type { AluOp, ReduceOp } from "../program/program.js";
+import type { AluOp, DeviceType, ReduceOp } from "../program/program.js";
 import { type Context, mainUse, writeBox } from "./context.js";
 import { emitExpression } from "./expression.js";
 import type { Value } from "./values.js";
@@ -57,6 +57,12 @@ interface Reduction {
   readonly axis: number;
 }
 
+/** What a reduction is kept in: integers wrap in 32 bits. */
+function sumType(dtype: DeviceType): DeviceType {
+  if (dtype.includes("float")) return "float32";
+  return dtype === "uint32" ? dtype : "int32";
+}
+
 const combine: Readonly<Record<ReduceOp, AluOp>> = { add: "add", multiply: "multiply", maximum: "maximum", minimum: "minimum" };
 
 /**
@@ -72,7 +78,7 @@ function reduceBox(reduction: Reduction, start: number, count: number, keptAxes:
     const partBox = box.map((range, index) => (axes.includes(index) ? part[axes.indexOf(index)] : range));
     const view = fetchPart(reduction, start, count, partBox);
     const dimOf = (index: number) => view.dims[axis >= 0 && index > axis ? index - 1 : index];
-    const out = context.values.temporary("reduce", "float32", view.partitionStart, count, keptSizes);
+    const out = context.values.temporary("reduce", sumType(x.dtype), view.partitionStart, count, keptSizes);
     emitReduce(context, lowering.op, out, { ...view, dims: keptAxes.map(dimOf) }, axes.map(dimOf));
     const previous = total;
     if (previous) {

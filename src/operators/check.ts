@@ -3,9 +3,10 @@ import type { Framework } from "../frontend/model.js";
 import { convertibleOperators } from "../frontend/tensorflow/convert.js";
 import { neededOperator } from "../frontend/tensorflow/needs.js";
 import { type Graph, isStatic, type Node, type TensorType } from "../graph/graph.js";
-import { type DType, elementCount } from "../graph/tensor.js";
+import { type DType, dtypes, elementCount } from "../graph/tensor.js";
 import { deviceTypes } from "../program/program.js";
-import { hasDecomposition } from "./decompositions.js";
+import { Builder, type Decomposition } from "./builder.js";
+import { hasDecomposition, isAlwaysDecomposed, ruleOf } from "./decompositions.js";
 import type { Exactness, OperatorRecord, OperatorUse, Reason } from "./record.js";
 import { allRecords, epilogueUse, recordOf, useOf } from "./registry.js";
 import { reason } from "./shapes.js";
@@ -31,7 +32,7 @@ export function isSupportedTensorFlow(op: string): boolean {
 }
 
 export function isSupported(record: OperatorRecord): boolean {
-  return record.lowering !== undefined || hasDecomposition(record.name);
+  return record.lowering !== undefined || record.isConstant === true || hasDecomposition(record.name);
 }
 
 function refuseType(subject: string, type: TensorType | undefined, allowed: readonly DType[]): Reason | undefined {
@@ -47,8 +48,8 @@ function refuseType(subject: string, type: TensorType | undefined, allowed: read
   return count > MOST_ELEMENTS ? reason("size", subject, `${count} elements`, `at most ${MOST_ELEMENTS}`) : undefined;
 }
 
-/** The rules for inputs, then the record's own. Parameters and constant scalars of formulas (immediates) may be of any type. */
-function refuseUse(record: OperatorRecord, use: OperatorUse, names: readonly string[]): Reason | undefined {
+/** The rules for inputs. Parameters and constant scalars of formulas (immediates) may be of any type. */
+function refuseInputs(record: OperatorRecord, use: OperatorUse, names: readonly string[]): Reason | undefined {
   const named = (index: number): string => (names[index] ? `input ${index} (${names[index]})` : `input ${index}`);
   for (const [index, type] of use.inputs.entries()) {
     if (names[index] === "") continue;
@@ -61,20 +62,30 @@ function refuseUse(record: OperatorRecord, use: OperatorUse, names: readonly str
     const fault = scalar && use.inputs.length > 1 && index > 0 ? undefined : refuseType(named(index), type, allowed);
     if (fault) return fault;
   }
-  return record.refuse?.(use);
+  return undefined;
 }
 
-/** Why a node can't run on a NeuronCore as it stands; undefined if it can. Types have to be inferred. */
+function refuseUse(record: OperatorRecord, use: OperatorUse, names: readonly string[]): Reason | undefined {
+  return refuseInputs(record, use, names) ?? record.refuse?.(use);
+}
+
+function refuseOutputs(graph: Graph, node: Node, allowed: readonly DType[]): Reason | undefined {
+  const faults = node.outputs.map((output) =>
+    output === "" ? undefined : refuseType(`output ${output}`, graph.types.get(output), allowed),
+  );
+  return faults.find((fault) => fault !== undefined);
+}
+
+/** Why a node can't run on a NeuronCore; undefined if it can, as it stands or decomposed. Types have to be inferred. */
 export function checkNode(graph: Graph, node: Node): Reason | undefined {
   const record = recordOf(node.op, node.domain);
   if (record === undefined) return reason("unknown-operator", "operator", node.domain === "" ? node.op : `${node.domain}.${node.op}`, "");
-  if (record.lowering === undefined) return reason("no-lowering", "operator", node.op, "");
-  const fault = refuseUse(record, useOf(graph, node), node.inputs);
-  if (fault) return fault;
-  for (const output of node.outputs) {
-    const outputFault = output === "" ? undefined : refuseType(`output ${output}`, graph.types.get(output), deviceTypes);
-    if (outputFault) return outputFault;
+  if (record.lowering === undefined) {
+    return (record.isConstant ? refuseInputs(record, useOf(graph, node), node.inputs) : undefined) ?? refuseComposite(graph, node);
   }
+  const fault =
+    refuseUse(record, useOf(graph, node), node.inputs) ?? refuseOutputs(graph, node, [...deviceTypes, ...(record.outputTypes ?? [])]);
+  if (fault) return fault;
   for (const step of node.epilogue ?? []) {
     const stepRecord = recordOf(step.op, "");
     if (stepRecord?.lowering?.kind !== "pointwise") return reason("epilogue", "fused operator", step.op, "a pointwise operator");
@@ -83,6 +94,68 @@ export function checkNode(graph: Graph, node: Node): Reason | undefined {
     if (stepFault) return stepFault;
   }
   return undefined;
+}
+
+/** What a rule makes of a node: its nodes, a reason why there are none, or undefined where the node stays as it is. */
+function expand(graph: Graph, node: Node): Decomposition | Reason | undefined {
+  const record = recordOf(node.op, node.domain);
+  const rule = record && ruleOf(record.name);
+  if (record === undefined || rule === undefined || node.epilogue?.length) return undefined;
+  const use = useOf(graph, node);
+  const fault = isAlwaysDecomposed(record.name)
+    ? refuseOpen(graph, record, node, use)
+    : (refuseInputs(record, use, node.inputs) ?? refuseOutputs(graph, node, dtypes));
+  if (fault) return fault;
+  const builder = new Builder(graph, node);
+  const result = rule(builder, node.inputs, use);
+  if (result === undefined || isReason(result)) return result;
+  return builder.finish(typeof result === "string" ? [result] : result);
+}
+
+/** The least that a rule needs: static shapes and constant parameters. */
+function refuseOpen(graph: Graph, record: OperatorRecord, node: Node, use: OperatorUse): Reason | undefined {
+  const open = [...node.inputs, ...node.outputs].find((name) => name !== "" && !isStatic(graph.types.get(name)));
+  if (open !== undefined) return reason("dynamic-shape", open, `[${graph.types.get(open)?.shape?.join(", ") ?? "..."}]`, "a static shape");
+  const computed = record.parameters?.find((index) => use.inputs[index] && !use.constants[index]);
+  return computed === undefined ? undefined : reason("not-constant", node.inputs[computed], "computed at run time", "a constant");
+}
+
+function isReason(result: Decomposition | string | readonly string[] | Reason): result is Reason {
+  return typeof result === "object" && "rule" in result;
+}
+
+/** Why a node without a lowering of its own can't run on a NeuronCore decomposed. */
+function refuseComposite(graph: Graph, node: Node): Reason | undefined {
+  const result = expand(graph, node);
+  if (result === undefined) return reason("no-lowering", "operator", node.op, "");
+  return isReason(result) ? result : refuseParts(graph, result);
+}
+
+/** Why one of the parts can't run on a NeuronCore. Those that follow from constants are folded. */
+function refuseParts(graph: Graph, { nodes, constants, types }: Decomposition): Reason | undefined {
+  const known = new Map([...graph.constants, ...constants]);
+  const inner: Graph = { ...graph, nodes, constants: known, types: new Map([...graph.types, ...types]) };
+  const folded = new Set<string>();
+  for (const part of nodes) {
+    if (part.inputs.every((input) => input === "" || known.has(input) || folded.has(input))) {
+      for (const output of part.outputs) folded.add(output);
+      continue;
+    }
+    const result = expand(inner, part);
+    const fault = result === undefined ? checkNode(inner, part) : isReason(result) ? result : refuseParts(inner, result);
+    if (fault) return fault;
+  }
+  return undefined;
+}
+
+/**
+ * The nodes that a node is decomposed into; undefined where it stays: it has a lowering or no rule, or the rule or one of the parts that
+ * it gives does not fit, so that the host runs it as it is. Types have to be inferred.
+ */
+export function decompose(graph: Graph, node: Node): Decomposition | undefined {
+  const result = expand(graph, node);
+  if (result === undefined || isReason(result)) return undefined;
+  return isAlwaysDecomposed(node.op) || refuseParts(graph, result) === undefined ? result : undefined;
 }
 
 /** Rules whose sentence is not "subject is value". */

@@ -1,6 +1,6 @@
 /** Contractions: convolutions, matrix products, and their quantized forms (inference only). */
 import { type Dim, intAttribute, intsAttribute, stringAttribute, type TensorType } from "../graph/graph.js";
-import { elementCount } from "../graph/tensor.js";
+import { type DType, elementCount } from "../graph/tensor.js";
 import { floatTypes } from "./pointwise.js";
 import type { AttributeSpec, ConvolutionGeometry, OperatorRecord, OperatorUse, Reason } from "./record.js";
 import {
@@ -195,7 +195,7 @@ const known = (dims: readonly Dim[]): number[] =>
     return dim;
   });
 
-function convolutionGeometry(use: OperatorUse): ConvolutionGeometry {
+export function convolutionGeometry(use: OperatorUse): ConvolutionGeometry {
   const input = staticShape(use, 0);
   const window = windowOf(use, kernelOf(use, staticShape(use, 1)));
   const pads = input.slice(2).map((size, axis) => padsOf(window, axis, size));
@@ -203,7 +203,7 @@ function convolutionGeometry(use: OperatorUse): ConvolutionGeometry {
 }
 
 /** `padsEnd` takes output_padding off: it can be negative, and then the output reaches past the last window. */
-function transposedGeometry(use: OperatorUse): ConvolutionGeometry {
+export function transposedGeometry(use: OperatorUse): ConvolutionGeometry {
   const axes = transposedAxes(use);
   if (axes === undefined) throw new Error(`${use.op}: open shapes`);
   const input = staticShape(use, 0);
@@ -311,8 +311,14 @@ const inferGemm = (use: OperatorUse): TensorType[] => {
   return one(dtypeOf(use, 0), gemmShape(use));
 };
 
+const quantizedTypes: readonly DType[] = ["uint8", "int8"];
+/** Of the inputs of QLinear operators: tensor, scale, zero point, twice; scale and zero point of the result; bias. */
+const quantizedInputs: OperatorRecord["inputTypes"] = { 1: floatTypes, 4: floatTypes, 6: floatTypes, 8: ["int32"] };
+
 interface Form {
   readonly name: string;
+  readonly types?: readonly DType[];
+  readonly inputTypes?: OperatorRecord["inputTypes"];
   readonly since: number;
   readonly inputs: readonly [number, number];
   readonly attributes?: Readonly<Record<string, AttributeSpec>>;
@@ -370,6 +376,7 @@ const forms: readonly Form[] = [
   },
   {
     name: "ConvInteger",
+    types: quantizedTypes,
     since: 10,
     inputs: [2, 4],
     attributes: convolutionAttributes,
@@ -379,6 +386,8 @@ const forms: readonly Form[] = [
   },
   {
     name: "QLinearConv",
+    types: quantizedTypes,
+    inputTypes: quantizedInputs,
     since: 10,
     inputs: [8, 9],
     attributes: convolutionAttributes,
@@ -388,6 +397,7 @@ const forms: readonly Form[] = [
   },
   {
     name: "MatMulInteger",
+    types: quantizedTypes,
     since: 10,
     inputs: [2, 4],
     summary: "matrix product of 8-bit integers",
@@ -396,6 +406,8 @@ const forms: readonly Form[] = [
   },
   {
     name: "QLinearMatMul",
+    types: quantizedTypes,
+    inputTypes: quantizedInputs,
     since: 21,
     inputs: [8, 8],
     summary: "matrix product of quantized tensors",
@@ -411,5 +423,5 @@ export const convolutionRecords: readonly OperatorRecord[] = forms.map(({ inputs
   ...form,
   minInputs,
   maxInputs,
-  exactness: form.name.includes("Integer") ? "exact" : "rounded",
+  exactness: form.types === quantizedTypes ? "exact" : "rounded",
 }));

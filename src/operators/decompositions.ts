@@ -1,126 +1,20 @@
-/** Rules that write an operator without a lowering of its own as nodes of the small operator set. */
-import {
-  type Attribute,
-  floatAttribute,
-  type Graph,
-  intAttribute,
-  isStatic,
-  type Node,
-  stringAttribute,
-  type TensorType,
-} from "../graph/graph.js";
-import { type DType, fromNumbers, int64Tensor, isFloat, type Tensor, toNumbers } from "../graph/tensor.js";
+/** How operators without a lowering of their own are written in the small operator set. */
+import { floatAttribute, intAttribute, stringAttribute } from "../graph/graph.js";
+import { fromNumbers, toNumbers } from "../graph/tensor.js";
+import { attentionRules } from "./attention.js";
+import { type Builder, intValue, type Rule, range } from "./builder.js";
+import { einsum } from "./einsum.js";
+import { indexRules } from "./indices.js";
 import { newestRules } from "./newest.js";
-import { floatTypes } from "./pointwise.js";
-import type { OperatorUse } from "./record.js";
+import { normalisationRules } from "./normalisations.js";
+import { quantizedRules } from "./quantized.js";
+import { recurrentRules } from "./recurrent.js";
 import { reducedAxes } from "./reduce.js";
-import { recordOf, useOf } from "./registry.js";
 import { axisTaps, refuseSampling, type Tap } from "./resize.js";
-import { axisAttribute, staticShape } from "./shapes.js";
+import { reason, staticShape } from "./shapes.js";
+import { spatialRules } from "./spatial.js";
 
-/** What replaces a node: nodes in topological order that make the node's outputs, and the constants and types that they bring. */
-export interface Decomposition {
-  readonly nodes: readonly Node[];
-  readonly constants: ReadonlyMap<string, Tensor>;
-  /** Of every new value, constants included. */
-  readonly types: ReadonlyMap<string, TensorType>;
-}
-
-/** Builds the replacement of one node. Values are named after the node's first output. */
-export class Builder {
-  readonly nodes: Node[] = [];
-  readonly constants = new Map<string, Tensor>();
-  readonly types = new Map<string, TensorType>();
-
-  constructor(
-    private readonly graph: Graph,
-    readonly node: Node,
-  ) {}
-
-  private name(hint: string): string {
-    let name = `${this.node.outputs[0]}/${hint}_${this.types.size}`;
-    while (this.graph.types.has(name)) name += "_";
-    return name;
-  }
-
-  private type(value: string): TensorType | undefined {
-    return this.types.get(value) ?? this.graph.types.get(value);
-  }
-
-  shape(value: string): readonly number[] {
-    const type = this.type(value);
-    if (!isStatic(type)) throw new Error(`decomposition of ${this.node.name}: ${value} has no static shape`);
-    return type.shape;
-  }
-
-  get dtype(): DType {
-    return this.type(this.node.inputs[0])?.dtype ?? "float32";
-  }
-
-  constant(tensor: Tensor): string {
-    const name = this.name("constant");
-    this.constants.set(name, tensor);
-    this.types.set(name, { dtype: tensor.dtype, shape: tensor.shape });
-    return name;
-  }
-
-  /** A constant of the first input's element type. */
-  values(shape: readonly number[], values: readonly number[]): string {
-    return this.constant(fromNumbers(this.dtype, shape, values));
-  }
-
-  scalar(value: number): string {
-    return this.values([], [value]);
-  }
-
-  integers(values: readonly number[]): string {
-    return this.constant(int64Tensor([values.length], values));
-  }
-
-  /** Adds a node and gives its output's name. */
-  op(op: string, inputs: readonly string[], attributes: Readonly<Record<string, Attribute>> = {}): string {
-    const output = this.name(op.toLowerCase());
-    const name = `${this.node.name}/${op.toLowerCase()}_${this.nodes.length}`;
-    const node: Node = { name, op, domain: "", inputs, outputs: [output], attributes, origins: this.node.origins };
-    const types = new Map(inputs.flatMap((input) => [[input, this.type(input)] as const]).filter(hasType));
-    const constants = new Map(this.constants);
-    for (const input of inputs) {
-      const constant = this.graph.constants.get(input);
-      if (constant) constants.set(input, constant);
-    }
-    const type = recordOf(op, "")?.infer(useOf({ types, constants }, node))[0];
-    if (type === undefined) throw new Error(`decomposition of ${this.node.name}: ${op} has no type`);
-    this.types.set(output, type);
-    this.nodes.push(node);
-    return output;
-  }
-
-  /** The finished replacement: `results` take the names of the node's outputs; those beyond the node's own are dropped. */
-  finish(results: readonly string[]): Decomposition {
-    const names = new Map<string, string>();
-    for (const [index, result] of results.entries()) {
-      const target = this.node.outputs[index] ?? "";
-      if (target === "") continue;
-      const isOwn = this.types.has(result) && !this.constants.has(result) && !names.has(result);
-      names.set(isOwn ? result : this.op("Identity", [result]), target);
-    }
-    for (const name of names.keys()) this.types.delete(name);
-    const renamed = (name: string): string => names.get(name) ?? name;
-    const nodes = this.nodes.map((node) => ({ ...node, inputs: node.inputs.map(renamed), outputs: node.outputs.map(renamed) }));
-    return { nodes, constants: this.constants, types: this.types };
-  }
-}
-
-function hasType(entry: readonly [string, TensorType | undefined]): entry is readonly [string, TensorType] {
-  return entry[1] !== undefined;
-}
-
-/** Gives the names of the results (of one, its name), or undefined if the rule doesn't fit this use. */
-export type Rule = (builder: Builder, inputs: readonly string[], use: OperatorUse) => string | readonly string[] | undefined;
-
-const intValue = (value: number): Attribute => ({ type: "int", value });
 const keep = { keepdims: intValue(1) };
-const range = (from: number, to: number): number[] => Array.from({ length: Math.max(0, to - from) }, (_, index) => from + index);
 
 /** alpha A B + beta C. */
 const gemm: Rule = (builder, [a, b, c], use) => {
@@ -148,30 +42,10 @@ const vectorMatmul: Rule = (builder, [a, b], use) => {
   return builder.op("Reshape", [product, builder.integers(shape)]);
 };
 
-/** x factor + shift, with constant statistics. */
-const batchNormalization: Rule = (builder, [x], use) => {
-  const statistics = use.constants.slice(1, 5).filter((tensor) => tensor !== undefined);
-  const shape = staticShape(use, 0);
-  if (statistics.length < 4 || shape.length < 2 || use.outputCount > 1 || intAttribute(use.attributes, "training_mode", 0))
-    return undefined;
-  const [scale, bias, mean, variance] = statistics.map(toNumbers);
-  const epsilon = floatAttribute(use.attributes, "epsilon", 1e-5);
-  const factor = scale.map((value, channel) => value / Math.sqrt(variance[channel] + epsilon));
-  const shift = bias.map((value, channel) => value - mean[channel] * factor[channel]);
-  const perChannel = [shape[1], ...shape.slice(2).map(() => 1)];
-  const product = builder.op("Mul", [x, builder.values(perChannel, factor)]);
-  return builder.op("Add", [product, builder.values(perChannel, shift)]);
-};
-
 const globalReduction =
   (op: string): Rule =>
   (builder, [x], use) =>
     builder.op(op, [x, builder.integers(range(2, staticShape(use, 0).length))], keep);
-
-const globalNorm: Rule = (builder, inputs, use) => {
-  const p = intAttribute(use.attributes, "p", 2);
-  return p === 1 || p === 2 ? globalReduction(`ReduceL${p}`)(builder, inputs, use) : undefined;
-};
 
 /** More than two inputs, joined one by one. */
 const chain =
@@ -190,7 +64,8 @@ const LARGEST_LRN = 64;
 const localResponse: Rule = (builder, [x], use) => {
   const shape = staticShape(use, 0);
   const size = intAttribute(use.attributes, "size", 1);
-  if (shape.length < 2 || size < 1 || size > LARGEST_LRN) return undefined;
+  if (shape.length < 2) return reason("rank", "input 0", shape.length, "2 or more dimensions");
+  if (size < 1 || size > LARGEST_LRN) return reason("attribute", "size", size, `1 to ${LARGEST_LRN}`);
   const before = Math.floor((size - 1) / 2);
   const after = size - 1 - before;
   const square = builder.op("Mul", [x, x]);
@@ -231,10 +106,13 @@ function sampled(builder: Builder, value: string, axis: number, rank: number, ta
   return terms.reduce((left, right) => builder.op("Add", [left, right]));
 }
 
+/** No axis to reduce: the input itself, where the operator changes no single value. */
+const unreduced: Rule = (builder, [x], use) => (reducedAxes(use)?.length === 0 ? builder.op("Identity", [x]) : undefined);
+
 /** max + log(sum(exp(x - max))). */
 const logSumExp: Rule = (builder, [x], use) => {
   const axes = reducedAxes(use) ?? [];
-  if (axes.length === 0) return undefined;
+  if (axes.length === 0) return reason("attribute", "noop_with_empty_axes", 1, "axes that are given");
   const list = builder.integers(axes);
   const largest = builder.op("ReduceMax", [x, list], keep);
   const powers = builder.op("Exp", [builder.op("Sub", [x, largest])]);
@@ -242,35 +120,9 @@ const logSumExp: Rule = (builder, [x], use) => {
   return reshape(builder, [builder.op("Add", [sum, largest])], use);
 };
 
-/** (x - mean) / sqrt(variance + epsilon) over axes. */
-function standardised(builder: Builder, x: string, axes: readonly number[], epsilon: number): string {
-  const list = builder.integers(axes);
-  const centred = builder.op("Sub", [x, builder.op("ReduceMean", [x, list], keep)]);
-  const variance = builder.op("ReduceMean", [builder.op("Mul", [centred, centred]), list], keep);
-  const deviation = builder.op("Sqrt", [builder.op("Add", [variance, builder.scalar(epsilon)])]);
-  return builder.op("Div", [centred, deviation]);
-}
-
-const instanceNormalization: Rule = (builder, [x, scale, bias], use) => {
-  const shape = staticShape(use, 0);
-  const perChannel = (value: string): string =>
-    builder.op("Reshape", [value, builder.integers([shape[1], ...shape.slice(2).map(() => 1)])]);
-  const normal = standardised(builder, x, range(2, shape.length), floatAttribute(use.attributes, "epsilon", 1e-5));
-  return builder.op("Add", [builder.op("Mul", [normal, perChannel(scale)]), perChannel(bias)]);
-};
-
-const layerNormalization: Rule = (builder, [x, scale, bias], use) => {
-  const rank = staticShape(use, 0).length;
-  if (use.outputCount > 1) return undefined;
-  const axes = range(axisAttribute(use, -1, rank), rank);
-  const normal = builder.op("Mul", [standardised(builder, x, axes, floatAttribute(use.attributes, "epsilon", 1e-5)), scale]);
-  return bias ? builder.op("Add", [normal, bias]) : normal;
-};
-
 /** One side of the diagonal `k` of each matrix, zeros elsewhere: a choice by a constant mask. */
 const triangle: Rule = (builder, [x], use) => {
   const [rows, columns] = staticShape(use, 0).slice(-2);
-  if (!rows || !columns || !recordOf("Where", "")?.types?.includes(builder.dtype)) return undefined;
   const k = use.constants[1] ? toNumbers(use.constants[1])[0] : 0;
   const upper = intAttribute(use.attributes, "upper", 1) !== 0;
   const kept = range(0, rows * columns).map((place) => {
@@ -281,52 +133,49 @@ const triangle: Rule = (builder, [x], use) => {
 };
 
 const rules: Readonly<Record<string, Rule>> = {
-  BatchNormalization: batchNormalization,
+  CastLike: (builder, [x, like]) => builder.cast(x, builder.dtypeOf(like)),
+  Einsum: einsum,
   Flatten: reshape,
   Gemm: gemm,
   GlobalAveragePool: globalReduction("ReduceMean"),
-  GlobalLpPool: globalNorm,
   GlobalMaxPool: globalReduction("ReduceMax"),
-  InstanceNormalization: instanceNormalization,
-  LayerNormalization: layerNormalization,
   LRN: localResponse,
   MatMul: vectorMatmul,
   Max: chain("Max"),
   Mean: meanChain,
   Min: chain("Min"),
   ReduceLogSumExp: logSumExp,
+  ReduceMax: unreduced,
+  ReduceMean: unreduced,
+  ReduceMin: unreduced,
+  ReduceProd: unreduced,
+  ReduceSum: unreduced,
   Resize: resize,
   Squeeze: reshape,
   Sum: chain("Add"),
   Trilu: triangle,
   Unsqueeze: reshape,
+  ...attentionRules,
+  ...indexRules,
   ...newestRules,
+  ...normalisationRules,
+  ...quantizedRules,
+  ...recurrentRules,
+  ...spatialRules,
 };
 
 export function hasDecomposition(op: string): boolean {
   return rules[op] !== undefined;
 }
 
-/** Operators that only change the shape: of any element type. */
-const anyType = new Set(["Flatten", "Squeeze", "Unsqueeze", "Max", "Min", "Sum", "Trilu"]);
+/** How an operator is written as smaller ones; undefined if it is not. */
+export function ruleOf(op: string): Rule | undefined {
+  return rules[op];
+}
 
-/**
- * The nodes that a node is decomposed into; undefined where it stays: no rule, open shapes, parameters that are no constants
- * (yet), a type that the engines don't compute in, or a use that the rule doesn't cover. Types have to be inferred; nodes with an epilogue stay.
- */
-export function decompose(graph: Graph, node: Node): Decomposition | undefined {
-  const record = recordOf(node.op, node.domain);
-  const rule = record && rules[record.name];
-  if (record === undefined || rule === undefined || node.epilogue?.length) return undefined;
-  const values = [...node.inputs, ...node.outputs].filter((name) => name !== "");
-  if (!values.every((name) => isStatic(graph.types.get(name)))) return undefined;
-  const use = useOf(graph, node);
-  const dtype = use.inputs[0]?.dtype;
-  const parameters = record.parameters ?? [];
-  if (parameters.some((index) => use.inputs[index] && !use.constants[index])) return undefined;
-  if (dtype === undefined || !(anyType.has(node.op) || floatTypes.includes(dtype) || (newestRules[node.op] && isFloat(dtype))))
-    return undefined;
-  const builder = new Builder(graph, node);
-  const result = rule(builder, node.inputs, use);
-  return result === undefined ? undefined : builder.finish(typeof result === "string" ? [result] : result);
+/** Operators that are decomposed whatever computes them: they only change the shape, or no runtime has them. */
+const always = new Set(["CastLike", "Flatten", "Squeeze", "Unsqueeze", "Max", "Min", "Sum", ...Object.keys(newestRules)]);
+
+export function isAlwaysDecomposed(op: string): boolean {
+  return always.has(op);
 }

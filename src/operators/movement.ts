@@ -2,6 +2,7 @@
 import { type Dim, intAttribute, intsAttribute, stringAttribute, type TensorType } from "../graph/graph.js";
 import { elementCount, isFloat, numberAt } from "../graph/tensor.js";
 import { type AxisMap, compress, LONGEST_LISTED_AXIS, MOST_PIECES, pieceCount, repeated, run, separable, transposed } from "./pieces.js";
+import { elementTypes } from "./pointwise.js";
 import type { AttributeSpec, Movement, OperatorRecord, OperatorUse, Reason } from "./record.js";
 import {
   attributeFault,
@@ -34,6 +35,9 @@ export interface MovementForm {
   readonly inputs: readonly [number, number];
   readonly attributes?: Readonly<Record<string, AttributeSpec>>;
   readonly parameters?: readonly number[];
+  readonly types?: OperatorRecord["types"];
+  readonly inputTypes?: OperatorRecord["inputTypes"];
+  readonly isConstant?: true;
   readonly summary: string;
   infer(use: OperatorUse): readonly TensorType[];
   movements?(use: OperatorUse): readonly Movement[];
@@ -406,6 +410,13 @@ function gatherMovements(use: OperatorUse): Movement[] {
   return [{ output: 0, pieces: separable(0, data, result, maps) }];
 }
 
+/** A table is looked up on the host; indices that are computed, in data that is too, are decomposed. */
+function refuseGather(use: OperatorUse): Reason | undefined {
+  if (use.constants[1] === undefined)
+    return reason("lookup", "input 1", "computed at run time, in a constant table", "constant indices, or data");
+  return refuseLong(use, typed(use, gatherBox(use).result), () => gatherBox(use).maps);
+}
+
 const forms: readonly MovementForm[] = [
   {
     name: "Transpose",
@@ -502,11 +513,12 @@ const forms: readonly MovementForm[] = [
     since: 13,
     inputs: [2, 2],
     attributes: { axis: int(0) },
-    parameters: [1],
-    summary: "elements of an axis by constant indices",
+    types: elementTypes,
+    inputTypes: { 1: ["int32", "int64"] },
+    summary: "elements of an axis by indices",
     infer: (use) => typed(use, gatherShape(use)),
     movements: gatherMovements,
-    refuse: (use) => refuseLong(use, typed(use, gatherBox(use).result), () => gatherBox(use).maps),
+    refuse: refuseGather,
   },
 ];
 

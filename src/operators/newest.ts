@@ -1,19 +1,9 @@
 /** Operators newer than the pinned opset, which no runtime has yet, as their definitions' small operators. Shapes are static. */
-import { type Attribute, floatAttribute, type Graph, intAttribute, stringAttribute } from "../graph/graph.js";
+import { floatAttribute, type Graph, intAttribute, stringAttribute } from "../graph/graph.js";
 import { elementCount, isFloat } from "../graph/tensor.js";
-import type { Builder, Rule } from "./decompositions.js";
-import { dtypeFromCode, staticShape } from "./shapes.js";
-
-const intValue = (value: number): Attribute => ({ type: "int", value });
-const intsValue = (value: readonly number[]): Attribute => ({ type: "ints", value });
-
-function reshaped(builder: Builder, value: string, shape: readonly number[]): string {
-  return builder.op("Reshape", [value, builder.integers(shape)]);
-}
-
-function sliced(builder: Builder, value: string, axis: number, from: number, to: number): string {
-  return builder.op("Slice", [value, builder.integers([from]), builder.integers([to]), builder.integers([axis])]);
-}
+import { repeatHeads } from "./attention.js";
+import { type Builder, intsValue, intValue, MOST_STEPS, type Rule } from "./builder.js";
+import { dtypeFromCode, reason, staticShape } from "./shapes.js";
 
 /** a sigmoid(alpha a). */
 function swish(builder: Builder, value: string, alpha: number): string {
@@ -33,19 +23,8 @@ const causalConvolution: Rule = (builder, [input, weight, bias, past], use) => {
   const length = builder.shape(whole)[2];
   const convolved = builder.op("Conv", bias ? [whole, weight, bias] : [whole, weight], { group: intValue(channels) });
   const output = stringAttribute(use.attributes, "activation", "none") === "none" ? convolved : swish(builder, convolved, 1);
-  return use.outputCount > 1 ? [output, sliced(builder, whole, 2, length - kernel + 1, length)] : output;
+  return use.outputCount > 1 ? [output, builder.slice(whole, 2, length - kernel + 1, length)] : output;
 };
-
-/** Each query head's own copy of the key and value heads' tensor [batch, heads, rows, columns]. */
-function repeatHeads(builder: Builder, value: string, times: number): string {
-  if (times === 1) return value;
-  const [batch, heads, rows, columns] = builder.shape(value);
-  const apart = reshaped(builder, value, [batch, heads, 1, rows, columns]);
-  const copies = builder.op("Expand", [apart, builder.integers([batch, heads, times, rows, columns])]);
-  return reshaped(builder, copies, [batch, heads * times, rows, columns]);
-}
-
-const LONGEST_UNROLLED = 256;
 
 /** S = exp(g) S + b k (v - exp(g) S' k), step by step; the output is scale q' S. The rule leaves parts of it out. */
 const linearAttention: Rule = (builder, [query, key, value, past, decay, beta], use) => {
@@ -53,13 +32,14 @@ const linearAttention: Rule = (builder, [query, key, value, past, decay, beta], 
   const heads = intAttribute(use.attributes, "kv_num_heads", 1);
   const queryHeads = intAttribute(use.attributes, "q_num_heads", heads);
   const rule = stringAttribute(use.attributes, "update_rule", "gated_delta");
-  if (steps > LONGEST_UNROLLED || queryHeads % heads !== 0) return undefined;
+  if (steps > MOST_STEPS) return reason("size", "input 0", `${steps} steps`, `at most ${MOST_STEPS} steps`);
+  if (queryHeads % heads !== 0) return reason("attribute", "q_num_heads", queryHeads, `a multiple of kv_num_heads ${heads}`);
   const keyExtent = staticShape(use, 1)[2] / heads;
   const valueExtent = staticShape(use, 2)[2] / heads;
   const scale = floatAttribute(use.attributes, "scale", 0) || 1 / Math.sqrt(width / queryHeads);
   /** One step of a packed tensor, as [batch, heads, ...rest]. */
   const at = (packed: string, step: number, shape: readonly number[]): string =>
-    reshaped(builder, steps === 1 ? packed : sliced(builder, packed, 1, step, step + 1), [batch, ...shape]);
+    builder.reshape(steps === 1 ? packed : builder.slice(packed, 1, step, step + 1), [batch, ...shape]);
   const each = (packed: string): number => builder.shape(packed)[2];
   const gated = rule.startsWith("gated") && decay ? decay : undefined;
   const delta = rule.endsWith("delta") && beta ? beta : undefined;
@@ -72,12 +52,12 @@ const linearAttention: Rule = (builder, [query, key, value, past, decay, beta], 
     }
     const column = at(key, step, [heads, keyExtent, 1]);
     const row = at(value, step, [heads, 1, valueExtent]);
-    const recalled = delta && builder.op("MatMul", [reshaped(builder, column, [batch, heads, 1, keyExtent]), state]);
+    const recalled = delta && builder.op("MatMul", [builder.reshape(column, [batch, heads, 1, keyExtent]), state]);
     const news = recalled ? builder.op("Sub", [row, recalled]) : row;
     const weighted = delta ? builder.op("Mul", [news, at(delta, step, [each(delta), 1, 1])]) : news;
     state = builder.op("Add", [state, builder.op("Mul", [column, weighted])]);
     const rows = at(query, step, [heads, queryHeads / heads, keyExtent]);
-    return reshaped(builder, builder.op("MatMul", [rows, state]), [batch, 1, queryHeads * valueExtent]);
+    return builder.reshape(builder.op("MatMul", [rows, state]), [batch, 1, queryHeads * valueExtent]);
   });
   const all = steps === 1 ? outputs[0] : builder.op("Concat", outputs, { axis: intValue(1) });
   const output = builder.op("Mul", [all, builder.scalar(scale)]);

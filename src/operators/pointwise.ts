@@ -1,7 +1,7 @@
 /** Pointwise operators: one table of name to formula. Operand order is the operator's; shapes broadcast. */
 import { floatAttribute, intAttribute, stringAttribute } from "../graph/graph.js";
 import { type DType, isFloat } from "../graph/tensor.js";
-import { type ActivationFunction, type AluOp, deviceTypes } from "../program/program.js";
+import type { ActivationFunction, AluOp } from "../program/program.js";
 import {
   add,
   apply,
@@ -36,15 +36,12 @@ import {
 } from "./shapes.js";
 
 export const floatTypes: readonly DType[] = ["float32", "float16", "bfloat16"];
-/** Types that 32-bit integer or FP32 arithmetic computes without wrapping rules of its own. */
-const arithmeticTypes: readonly DType[] = [...floatTypes, "int32"];
-/** Types whose values int32 or FP32 holds exactly, so that comparing and choosing is exact. */
-const orderedTypes: readonly DType[] = [...arithmeticTypes, "int16", "uint16", "int8", "uint8"];
-const signedTypes: readonly DType[] = [...arithmeticTypes, "int16", "int8"];
-const equalityTypes: readonly DType[] = [...orderedTypes, "bool"];
-const integerTypes: readonly DType[] = ["int32", "int16", "uint16", "int8", "uint8"];
-/** Types that convert into each other on the engines. */
-const castTypes: readonly DType[] = equalityTypes;
+const unsignedTypes: readonly DType[] = ["uint32", "uint16", "uint8"];
+export const integerTypes: readonly DType[] = ["int32", "int16", "int8", ...unsignedTypes];
+/** Arithmetic of integers wraps at their width; comparing and choosing is exact. */
+export const numericTypes: readonly DType[] = [...floatTypes, ...integerTypes];
+const signedTypes: readonly DType[] = [...floatTypes, "int32", "int16", "int8"];
+export const elementTypes: readonly DType[] = [...numericTypes, "bool"];
 
 interface Entry {
   readonly since: number;
@@ -57,6 +54,7 @@ interface Entry {
   readonly types?: readonly DType[];
   /** As in the operator's record. */
   readonly inputTypes?: OperatorRecord["inputTypes"];
+  readonly outputTypes?: readonly DType[];
   readonly exactness?: Exactness;
   /** Type of the result; by default that of input 0, which all inputs then share. */
   result?(use: OperatorUse): DType;
@@ -78,7 +76,7 @@ const binary = (summary: string, formula: (a: Term, b: Term, use: OperatorUse) =
   since: 13,
   inputs: [2, 2],
   summary,
-  types: arithmeticTypes,
+  types: numericTypes,
   formula: ([a, b], use) => formula(a, b, use),
   ...options,
 });
@@ -100,13 +98,14 @@ const variadic = (summary: string, join: (a: Term, b: Term) => Expression, optio
   since: 13,
   inputs: [1, Number.POSITIVE_INFINITY],
   summary,
-  types: arithmeticTypes,
+  types: numericTypes,
   formula: (operands) => operands.reduce(join),
   ...options,
 });
 
 const attribute = (use: OperatorUse, name: string, fallback: number): number => floatAttribute(use.attributes, name, fallback);
 const isInt = (use: OperatorUse): boolean => !isFloat(dtypeOf(use, 0));
+const isUnsigned = (use: OperatorUse): boolean => dtypeOf(use, 0).startsWith("u");
 const limit = (x: Term, low: Term, high: Term): Expression => minimum(maximum(x, low), high);
 /** exp(x) - 1 for x < 0, else 0. */
 const negativeExponential = (x: Term): Expression => subtract(apply("exp", minimum(x, 0)), 1);
@@ -123,10 +122,15 @@ function infinite(x: Term, use: OperatorUse): Term {
   return compare("equal", x, positive ? Number.POSITIVE_INFINITY : negative ? Number.NEGATIVE_INFINITY : Number.NaN);
 }
 
+function absolute(x: Term, use: OperatorUse): Term {
+  if (isUnsigned(use)) return x;
+  return isInt(use) ? maximum(x, multiply(x, -1)) : apply("abs", x);
+}
+
 /** Remainder: with the sign of the divisor, or with `fmod` that of the dividend. */
 function remainder(a: Term, b: Term, use: OperatorUse): Term {
-  if (intAttribute(use.attributes, "fmod", 0) === 0) return compare("modulo", a, b);
-  const size = compare("modulo", apply("abs", a), apply("abs", b));
+  if (intAttribute(use.attributes, "fmod", 0) === 0 || isUnsigned(use)) return compare("modulo", a, b);
+  const size = compare("modulo", absolute(a, use), absolute(b, use));
   return select(compare("less", a, 0), multiply(size, -1), size);
 }
 
@@ -143,6 +147,7 @@ function castTo(x: Term, to: DType): Term {
     case "float16":
     case "bfloat16":
     case "int32":
+    case "uint32":
     case "int16":
     case "uint16":
     case "int8":
@@ -156,8 +161,28 @@ function castTo(x: Term, to: DType): Term {
 
 const castTarget = (use: OperatorUse): DType => dtypeFromCode(use, "to", intAttribute(use.attributes, "to", 0));
 
-function refuseCast(target: (use: OperatorUse) => DType): (use: OperatorUse) => Reason | undefined {
-  return (use) => (castTypes.includes(target(use)) ? undefined : reason("dtype", "to", target(use), `a cast to ${castTypes.join(", ")}`));
+/** 64-bit integers lie in DRAM as two words: integers convert to them and from them exactly. */
+function refuseCast(use: OperatorUse): Reason | undefined {
+  const [from, to] = [dtypeOf(use, 0), castTarget(use)];
+  if (from === "int64" || to === "int64") {
+    const [other, label] = from === "int64" ? [to, "to"] : [from, "input 0"];
+    return integerTypes.includes(other) || (other === "bool" && to === "int64")
+      ? undefined
+      : reason("dtype", label, `${other}, the other side being int64`, integerTypes.join(", "));
+  }
+  return elementTypes.includes(to) ? undefined : reason("dtype", "to", to, `a cast to ${[...elementTypes, "int64"].join(", ")}`);
+}
+
+/** Whole numbers to a power that is none may need more digits than FP32 has. */
+function refusePower(use: OperatorUse): Reason | undefined {
+  const types = [0, 1].map((index) => dtypeOf(use, index));
+  return !isFloat(types[0]) && isFloat(types[1]) ? reason("dtype", "input 1 of an integer base", types[1], types[0]) : undefined;
+}
+
+function shifted(a: Term, b: Term, use: OperatorUse): Expression {
+  const direction = stringAttribute(use.attributes, "direction", "");
+  if (direction !== "LEFT" && direction !== "RIGHT") throw attributeFault(use, "direction", direction, "use LEFT or RIGHT");
+  return compare(direction === "LEFT" ? "shift_left" : "shift_right", a, b);
 }
 
 const table: Readonly<Record<string, Entry>> = {
@@ -168,7 +193,7 @@ const table: Readonly<Record<string, Entry>> = {
     attributes: { alpha: float(0.01) },
   }),
   PRelu: binary("x >= 0 ? x : slope x", (x, slope) => add(maximum(x, 0), multiply(slope, minimum(x, 0))), { since: 16 }),
-  Clip: { since: 13, inputs: [1, 3], summary: "min(max(x, low), high)", types: orderedTypes, formula: clip, ...exact },
+  Clip: { since: 13, inputs: [1, 3], summary: "min(max(x, low), high)", types: numericTypes, formula: clip, ...exact },
   Sigmoid: scalarFunction("sigmoid"),
   HardSigmoid: unary(
     "min(max(alpha x + beta, 0), 1)",
@@ -230,9 +255,12 @@ const table: Readonly<Record<string, Entry>> = {
   Gelu: unary("x (1 + erf(x / sqrt 2)) / 2, or its tanh form", gelu, { since: 20, attributes: { approximate: text("none") } }),
 
   // Mathematics of one operand.
-  Abs: unary("|x|", (x, use) => (isInt(use) ? maximum(x, multiply(x, -1)) : apply("abs", x)), { types: arithmeticTypes, ...exact }),
-  Neg: unary("-x", (x) => multiply(x, -1), { types: arithmeticTypes, ...exact }),
-  Sign: unary("-1, 0 or 1", (x, use) => (isInt(use) ? limit(x, -1, 1) : apply("sign", x)), { types: signedTypes, ...exact }),
+  Abs: unary("|x|", absolute, { types: numericTypes, ...exact }),
+  Neg: unary("-x", (x) => multiply(x, -1), { types: signedTypes, ...exact }),
+  Sign: unary("-1, 0 or 1", (x, use) => (isUnsigned(use) ? minimum(x, 1) : isInt(use) ? limit(x, -1, 1) : apply("sign", x)), {
+    types: numericTypes,
+    ...exact,
+  }),
   Floor: scalarFunction("floor", 13, exact),
   Ceil: scalarFunction("ceil", 13, exact),
   Round: scalarFunction("round", 22, exact),
@@ -259,14 +287,10 @@ const table: Readonly<Record<string, Entry>> = {
   Add: binary("a + b", add, { since: 14 }),
   Sub: binary("a - b", subtract, { since: 14 }),
   Mul: binary("a b", multiply, { since: 14 }),
-  Div: binary("a / b", divide, { since: 14, types: floatTypes }),
-  Pow: binary("a to the power of b", power, { since: 15, types: floatTypes, result: (use) => dtypeOf(use, 0) }),
+  Div: binary("a / b", divide, { since: 14 }),
+  Pow: binary("a to the power of b", power, { since: 15, result: (use) => dtypeOf(use, 0), refuse: refusePower }),
   Mod: binary("a - floor(a / b) b, or C's fmod", remainder, {
     attributes: { fmod: int(0) },
-    refuse: (use) =>
-      intAttribute(use.attributes, "fmod", 0) !== 0 && isInt(use)
-        ? reason("dtype", "fmod of integers", dtypeOf(use, 0), "float32")
-        : undefined,
   }),
   Sum: variadic("the sum of the inputs", add),
   Mean: {
@@ -277,15 +301,15 @@ const table: Readonly<Record<string, Entry>> = {
         operands.length,
       ),
   },
-  Max: variadic("the largest of the inputs", maximum, { types: orderedTypes, ...exact }),
-  Min: variadic("the smallest of the inputs", minimum, { types: orderedTypes, ...exact }),
+  Max: variadic("the largest of the inputs", maximum, { types: numericTypes, ...exact }),
+  Min: variadic("the smallest of the inputs", minimum, { types: numericTypes, ...exact }),
 
   // Comparisons, logic, choice.
-  Equal: comparison("equal", "=", equalityTypes),
-  Greater: comparison("greater", ">", orderedTypes),
-  GreaterOrEqual: comparison("greater_equal", ">=", orderedTypes),
-  Less: comparison("less", "<", orderedTypes),
-  LessOrEqual: comparison("less_equal", "<=", orderedTypes),
+  Equal: comparison("equal", "=", elementTypes),
+  Greater: comparison("greater", ">", numericTypes),
+  GreaterOrEqual: comparison("greater_equal", ">=", numericTypes),
+  Less: comparison("less", "<", numericTypes),
+  LessOrEqual: comparison("less_equal", "<=", numericTypes),
   And: logical("logical_and", "and"),
   Or: logical("logical_or", "or"),
   Xor: logical("logical_xor", "xor"),
@@ -293,17 +317,22 @@ const table: Readonly<Record<string, Entry>> = {
   BitwiseAnd: bitwise("bitwise_and", "and"),
   BitwiseOr: bitwise("bitwise_or", "or"),
   BitwiseXor: bitwise("bitwise_xor", "xor"),
-  BitwiseNot: unary("the complement of x", (x) => compare("bitwise_xor", x, -1), {
+  BitwiseNot: unary("the complement of x", (x, use) => compare("bitwise_xor", x, dtypeOf(use, 0) === "uint32" ? 2 ** 32 - 1 : -1), {
     ...exact,
     since: 18,
-    types: ["int32", "int16", "int8"],
+    types: integerTypes,
   }),
-  BitShift: binary("a shifted by b bits", (a) => a, { since: 11, attributes: { direction: required(text()) } }),
+  BitShift: binary("a shifted by b bits, as `direction` says", shifted, {
+    ...exact,
+    since: 11,
+    attributes: { direction: required(text()) },
+    types: integerTypes,
+  }),
   Where: {
     since: 16,
     inputs: [3, 3],
     summary: "condition ? a : b",
-    types: equalityTypes,
+    types: elementTypes,
     inputTypes: { 0: ["bool"] },
     formula: ([condition, a, b]) => select(condition, a, b),
     result: (use) => dtypeOf(use, 1),
@@ -312,9 +341,10 @@ const table: Readonly<Record<string, Entry>> = {
   Cast: unary("x as another type; to integers truncating", (x, use) => castTo(x, castTarget(use)), {
     since: 21,
     attributes: { to: required(int()), saturate: int(1) },
-    types: castTypes,
+    types: [...elementTypes, "int64"],
+    outputTypes: ["int64"],
     result: castTarget,
-    refuse: refuseCast(castTarget),
+    refuse: refuseCast,
     ...exact,
   }),
   CastLike: {
@@ -322,17 +352,14 @@ const table: Readonly<Record<string, Entry>> = {
     inputs: [2, 2],
     summary: "x as the type of the other input",
     attributes: { saturate: int(1) },
-    types: castTypes,
-    inputTypes: { 1: deviceTypes },
-    formula: ([x], use) => castTo(x, dtypeOf(use, 1)),
+    types: [...elementTypes, "int64"],
     result: (use) => dtypeOf(use, 1),
-    refuse: refuseCast((use) => dtypeOf(use, 1)),
     ...exact,
   },
 };
 
-/** Operators in the table that the engines have no formula for yet. */
-const withoutLowering = new Set(["BitShift"]);
+/** Operators in the table that are decomposed. */
+const withoutLowering = new Set(["CastLike"]);
 /** Operators whose inputs may differ in type. */
 const mixedTypes = new Set(["Pow", "CastLike"]);
 
@@ -395,6 +422,7 @@ function pointwiseRecord(name: string, entry: Entry): OperatorRecord {
     attributes: entry.attributes ?? {},
     types: entry.types,
     ...(entry.inputTypes ? { inputTypes: entry.inputTypes } : {}),
+    ...(entry.outputTypes ? { outputTypes: entry.outputTypes } : {}),
     summary: entry.summary,
     infer,
     ...(withoutLowering.has(name) ? {} : { lowering: { kind: "pointwise" as const, formula } }),

@@ -106,6 +106,10 @@ export interface OperatorRecord {
   readonly types?: readonly DType[];
   /** Element types of the inputs that take others than `types`, by index. */
   readonly inputTypes?: Readonly<Record<number, readonly DType[]>>;
+  /** Element types of outputs beside those that the engines hold. */
+  readonly outputTypes?: readonly DType[];
+  /** The result follows from constants and types alone, so that nothing is left to run. */
+  readonly isConstant?: true;
   /** One line for the tables: what it computes. */
   readonly summary: string;
   /** Types of the outputs (fewer: the others are unknown). Open extents stay open where they can't be known. Throws UserError for inputs that don't fit each other. */

@@ -1,9 +1,9 @@
 /** Reductions over axes, softmax and normalisations. */
 import { type Dim, intAttribute, type TensorType } from "../graph/graph.js";
-import { elementCount } from "../graph/tensor.js";
+import { type DType, elementCount } from "../graph/tensor.js";
 import type { ReduceOp } from "../program/program.js";
 import { apply, divide, type Expression } from "./expression.js";
-import { floatTypes } from "./pointwise.js";
+import { floatTypes, integerTypes, numericTypes } from "./pointwise.js";
 import type { AttributeSpec, OperatorRecord, OperatorUse, Reason } from "./record.js";
 import {
   axisAttribute,
@@ -56,17 +56,17 @@ interface Reduction {
   readonly op?: ReduceOp;
   readonly pre?: (value: Expression) => Expression;
   readonly post?: (value: Expression, count: number) => Expression;
-  /** int32 too. */
-  readonly integers?: true;
+  /** Types beside the floats. */
+  readonly integers?: readonly DType[];
   readonly exact?: true;
 }
 
 const reductions: Readonly<Record<string, Reduction>> = {
-  ReduceSum: { since: 13, summary: "sum", op: "add", integers: true },
+  ReduceSum: { since: 13, summary: "sum", op: "add", integers: ["int32", "uint32"] },
   ReduceMean: { since: 18, summary: "mean", op: "add", post: (sum, count) => divide(sum, count) },
-  ReduceMax: { since: 20, summary: "largest value", op: "maximum", integers: true, exact: true },
-  ReduceMin: { since: 20, summary: "smallest value", op: "minimum", integers: true, exact: true },
-  ReduceProd: { since: 18, summary: "product", op: "multiply", integers: true },
+  ReduceMax: { since: 20, summary: "largest value", op: "maximum", integers: [...integerTypes, "bool"], exact: true },
+  ReduceMin: { since: 20, summary: "smallest value", op: "minimum", integers: [...integerTypes, "bool"], exact: true },
+  ReduceProd: { since: 18, summary: "product", op: "multiply", integers: ["int32", "uint32"] },
   ReduceL1: { since: 18, summary: "sum of |x|", op: "add", pre: (x) => apply("abs", x) },
   ReduceL2: {
     since: 18,
@@ -96,7 +96,7 @@ function reductionRecord(name: string, entry: Reduction): OperatorRecord {
     maxInputs: 2,
     attributes: { keepdims: int(1), noop_with_empty_axes: int(0) },
     parameters: [1],
-    types: entry.integers ? [...floatTypes, "int32"] : floatTypes,
+    types: [...floatTypes, ...(entry.integers ?? [])],
     summary: `${entry.summary}, over axes`,
     infer: (use) => [{ dtype: dtypeOf(use, 0), shape: reducedShape(use) }],
     ...(op ? { lowering: { kind: "reduce" as const, op, axes: (use: OperatorUse) => reducedAxes(use) ?? [], pre, post } } : {}),
@@ -182,6 +182,8 @@ interface Plain {
   infer(use: OperatorUse): TensorType[];
   /** Operations an element. */
   readonly cost: number;
+  readonly types?: readonly DType[];
+  readonly exact?: true;
 }
 
 const epsilon = { epsilon: float(1e-5) };
@@ -269,9 +271,30 @@ const plain: readonly Plain[] = [
     summary: "1 at the first maximum",
     infer: alongAxis(-1),
     cost: 1,
+    exact: true,
   },
-  { name: "ArgMax", since: 13, inputs: [1, 1], attributes: argument, summary: "index of the largest value", infer: inferArg, cost: 1 },
-  { name: "ArgMin", since: 13, inputs: [1, 1], attributes: argument, summary: "index of the smallest value", infer: inferArg, cost: 1 },
+  {
+    name: "ArgMax",
+    since: 13,
+    inputs: [1, 1],
+    attributes: argument,
+    summary: "index of the largest value",
+    infer: inferArg,
+    cost: 1,
+    types: numericTypes,
+    exact: true,
+  },
+  {
+    name: "ArgMin",
+    since: 13,
+    inputs: [1, 1],
+    attributes: argument,
+    summary: "index of the smallest value",
+    infer: inferArg,
+    cost: 1,
+    types: numericTypes,
+    exact: true,
+  },
 ];
 
 export const reduceRecords: readonly OperatorRecord[] = [
@@ -279,14 +302,14 @@ export const reduceRecords: readonly OperatorRecord[] = [
   softmaxRecord("Softmax", false),
   softmaxRecord("LogSoftmax", true),
   ...plain.map(
-    ({ inputs: [minInputs, maxInputs], cost, ...entry }): OperatorRecord => ({
+    ({ inputs: [minInputs, maxInputs], cost, exact, ...entry }): OperatorRecord => ({
+      types: floatTypes,
       ...entry,
       domain: "",
       minInputs,
       maxInputs,
-      types: floatTypes,
       flops: (use) => cost * Math.max(outputCount(entry.infer(use)), elementCount(staticShape(use, 0))),
-      exactness: entry.name.startsWith("Arg") || entry.name === "Hardmax" ? "exact" : "fp32",
+      exactness: exact ? "exact" : "fp32",
     }),
   ),
 ];

@@ -2,7 +2,9 @@
 import type { Attributes, EpilogueStep, Graph, Node } from "../graph/graph.js";
 import { type DType, isFloat } from "../graph/tensor.js";
 import { convolutionRecords } from "./convolution.js";
+import { indexRecords } from "./index_records.js";
 import { movementRecords } from "./movement.js";
+import { networkRecords } from "./network_records.js";
 import { otherRecords } from "./others.js";
 import { pointwiseRecords } from "./pointwise.js";
 import { poolRecords } from "./pool.js";
@@ -19,6 +21,8 @@ const records: readonly OperatorRecord[] = [
   ...movementRecords,
   ...reshapeRecords,
   ...resizeRecords,
+  ...indexRecords,
+  ...networkRecords,
   ...otherRecords,
 ].sort((a, b) => (a.name < b.name ? -1 : 1));
 
@@ -34,7 +38,11 @@ export function recordOf(op: string, domain: string): OperatorRecord | undefined
   return record !== undefined && record.domain === (domain === "ai.onnx" ? "" : domain) ? record : undefined;
 }
 
-type Values = Pick<Graph, "types" | "constants">;
+/** What is known of values: a graph, or one that is being made. */
+interface Values {
+  readonly types: Pick<Graph["types"], "get">;
+  readonly constants: Pick<Graph["constants"], "get">;
+}
 
 function makeUse(
   values: Values,

@@ -218,6 +218,7 @@ const forms: readonly MovementForm[] = [
   },
   {
     name: "Constant",
+    isConstant: true,
     since: 21,
     inputs: [0, 0],
     attributes: {
@@ -237,6 +238,7 @@ const forms: readonly MovementForm[] = [
   },
   {
     name: "ConstantOfShape",
+    isConstant: true,
     since: 21,
     inputs: [1, 1],
     attributes: { value: { type: "tensor" } },
@@ -246,6 +248,7 @@ const forms: readonly MovementForm[] = [
   },
   {
     name: "Shape",
+    isConstant: true,
     since: 21,
     inputs: [1, 1],
     attributes: { start: int(0), end: int() },
@@ -257,11 +260,20 @@ const forms: readonly MovementForm[] = [
       return [{ dtype: "int64", shape: [end - start] }];
     },
   },
-  { name: "Size", since: 21, inputs: [1, 1], summary: "the input's element count", infer: () => [{ dtype: "int64", shape: [] }] },
+  {
+    name: "Size",
+    isConstant: true,
+    since: 21,
+    inputs: [1, 1],
+    summary: "the input's element count",
+    infer: () => [{ dtype: "int64", shape: [] }],
+  },
   {
     name: "Range",
+    isConstant: true,
     since: 11,
     inputs: [3, 3],
+    parameters: [0, 1, 2],
     summary: "start, start + delta, ... below limit",
     infer: (use) => [{ dtype: dtypeOf(use, 0), shape: [extent([rangeLength(use)], ([count]) => count)] }],
   },

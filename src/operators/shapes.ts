@@ -1,6 +1,6 @@
 /** What the records share: faults, reading a use's types and constants, extents that may be open, broadcasting, attribute builders. */
 import { type UserError, userError } from "../diagnostics/diagnostic.js";
-import { type Dim, intAttribute, intsAttribute, type TensorType } from "../graph/graph.js";
+import { type Dim, intAttribute, intsAttribute, stringAttribute, type TensorType } from "../graph/graph.js";
 import { type DType, elementCount, type Tensor, toNumbers } from "../graph/tensor.js";
 import type { AttributeSpec, OperatorUse, Reason } from "./record.js";
 
@@ -19,6 +19,11 @@ const dtypeCodes: readonly (DType | undefined)[] = [
   ...(["uint64", "complex64", "complex128", "bfloat16", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz"] as const),
   ...(["uint4", "int4", "float4e2m1", "float8e8m0", "uint2", "int2"] as const),
 ];
+
+/** ONNX's code of an element type. */
+export function dtypeCode(dtype: DType): number {
+  return dtypeCodes.indexOf(dtype);
+}
 
 // Attribute specs.
 
@@ -94,6 +99,20 @@ export function requireRank(use: OperatorUse, index: number, minimum: number, ma
   if (rank === undefined || (rank >= minimum && rank <= maximum)) return;
   const form = minimum === maximum ? `rank ${minimum}` : maximum === Number.POSITIVE_INFINITY ? `rank ${minimum} or more` : "";
   throw inputFault(use, index, form || `rank ${minimum} to ${maximum}`);
+}
+
+/** Fails unless an input, where it is present, may have the shape. */
+export function requireShape(use: OperatorUse, index: number, wanted: Shape): void {
+  const shape = shapeOf(use, index);
+  if (shape === undefined) return;
+  const fits = shape.length === wanted.length && shape.every((dim, axis) => mergeDims(dim, wanted[axis]) !== undefined);
+  if (!fits) throw inputFault(use, index, `of shape ${shapeText(wanted)}`);
+}
+
+/** One of an attribute's words; the first one if it is absent. */
+export function requireWord(use: OperatorUse, name: string, words: readonly string[]): void {
+  const value = stringAttribute(use.attributes, name, words[0]);
+  if (!words.includes(value)) throw attributeFault(use, name, value, `use ${words.join(", ")}`);
 }
 
 /** Fails unless two present inputs have one dtype. */

@@ -23,9 +23,10 @@ function row(record: OperatorRecord) {
     ...(record.summary ? { summary: record.summary } : {}),
     ...(supported
       ? {
-          lowering: record.lowering?.kind ?? "decomposed",
+          lowering: record.lowering?.kind ?? (record.isConstant ? "constant" : "decomposed"),
           exactness: record.exactness,
           types: record.types ?? deviceTypes,
+          ...(record.inputTypes ? { inputTypes: record.inputTypes } : {}),
           ...(record.parameters ? { constantInputs: record.parameters } : {}),
         }
       : {}),

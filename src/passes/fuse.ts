@@ -49,6 +49,9 @@ function assignRoles(graph: Graph, options: NormaliseOptions): Roles {
   const carrying = new Map<string, number>();
   for (const node of graph.nodes) {
     const record = recordOf(node.op, node.domain);
+    // 64-bit values are words in DRAM, which the casts to and from them take apart.
+    if ([...node.inputs, ...node.outputs].some((value) => graph.types.get(value)?.dtype === "int64" && !graph.constants.has(value)))
+      continue;
     if (!record?.lowering || node.epilogue || node.outputs.length !== 1 || isKept(node, options) || !runsOnNeuron(graph, node)) continue;
     if (record.lowering.kind === "pointwise" && node.domain === "") steps.add(node.name);
     // A variadic operator's own inputs have no end that an epilogue's could follow: it takes steps only as one operand among many.

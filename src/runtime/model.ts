@@ -67,12 +67,22 @@ export async function loadModel(source: string | Uint8Array | Artifact, devices:
     run: async (inputs) => {
       checkInputs(manifest.signature, inputs);
       const values = new Map<string, Tensor>([...artifact.constants, ...inputs]);
-      for (const { executors } of chains) {
-        for (const executor of executors) for (const [name, value] of await executor.run(values)) values.set(name, value);
+      for (const { subgraph, executors } of chains) {
+        const wide = new Set(subgraph.outputs.filter(({ dtype }) => dtype === "int64").map(({ name }) => name));
+        for (const executor of executors) {
+          for (const [name, value] of await executor.run(values)) values.set(name, wide.has(name) ? joinWords(value) : value);
+        }
       }
       return new Map(manifest.signature.outputs.map(({ name }) => [name, values.get(name) ?? missing(name)]));
     },
   };
+}
+
+/** 64-bit integers from their 32-bit words, the form in which a core has them: [..., 2], the lower word first. */
+function joinWords(value: Tensor): Tensor {
+  if (!(value.data instanceof Int32Array)) return value;
+  const { buffer, byteOffset, length } = value.data.byteOffset % 8 === 0 ? value.data : value.data.slice();
+  return { dtype: "int64", shape: value.shape.slice(0, -1), data: new BigInt64Array(buffer, byteOffset, length / 2) };
 }
 
 function missing(name: string): never {

@@ -152,11 +152,12 @@ async function run(model: string, options: CompileOptions, inputs: ReadonlyMap<s
 function note({ operators, subgraphs }: CompileReport, state: State): void {
   const onNeuron = subgraphs.some(({ device }) => device === "neuron");
   const onHost = subgraphs.some(({ device }) => device === "cpu");
-  state.device = onNeuron ? (onHost ? "mixed" : "neuron") : "cpu";
+  // With nothing left to run, everything was folded at compile time.
+  state.device = onHost ? (onNeuron ? "mixed" : "cpu") : "neuron";
   const types = [...new Set(operators.map(({ type }) => type))];
   state.operators = types.map((type) => {
     const all = operators.filter((operator) => operator.type === type);
-    return { type, device: onNeuron && all.every(({ device }) => device === "neuron") ? "neuron" : "cpu" };
+    return { type, device: all.every(({ device }) => device === "neuron") ? "neuron" : "cpu" };
   });
   const reasons = operators.flatMap(({ device, type, reason }) => (device === "cpu" && reason ? [`${type}: ${reason}`] : []));
   state.reason = [...new Set(reasons)].slice(0, MOST_REASONS).join("; ") || (subgraphs.length === 0 ? "folded at compile time" : undefined);
