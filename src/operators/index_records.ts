@@ -1,6 +1,6 @@
 /** Operators that find or use places, and losses: their forms and types. `indices.ts` decomposes them. */
 import { intAttribute, type TensorType } from "../graph/graph.js";
-import { dtypes, toNumbers } from "../graph/tensor.js";
+import { toNumbers } from "../graph/tensor.js";
 import { as, formRecords, indexTypes, one, ownOr, selectedTypes } from "./form.js";
 import { elementTypes, floatTypes, numericTypes } from "./pointwise.js";
 import type { OperatorUse } from "./record.js";
@@ -205,7 +205,7 @@ export const indexRecords = formRecords({
     inputs: [1, 1],
     attributes: { dtype: int(), k: int(0) },
     infer: eyeLike,
-    types: dtypes,
+    types: [...elementTypes, "float64", "int64", "uint64"],
     summary: "ones on a diagonal",
     exactness: "exact",
   },
