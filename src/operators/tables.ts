@@ -34,10 +34,17 @@ function row(record: OperatorRecord) {
   };
 }
 
-/** Indented, with lists of plain values on one line, as the formatter has it. */
+/** Of the formatter. */
+const LINE_WIDTH = 140;
+
+/** Indented, with lists of plain values on one line where they fit, as the formatter has it. */
 function json(value: unknown): string {
   const lists = /\[\n\s+([^[\]{}]*?)\n\s+\]/g;
-  return `${JSON.stringify(value, null, 2).replace(lists, (_, items: string) => `[${items.replace(/\n\s+/g, " ")}]`)}\n`;
+  const text = JSON.stringify(value, null, 2).replace(lists, (list: string, items: string, at: number, whole: string) => {
+    const line = `[${items.replace(/\n\s+/g, " ")}]`;
+    return at - whole.lastIndexOf("\n", at) + line.length < LINE_WIDTH ? line : list;
+  });
+  return `${text}\n`;
 }
 
 /** File name and content of each table. */
