@@ -50,7 +50,7 @@ export const messages = {
   NCC0151: "{node}: the outputs depend on this placeholder, which signature {signature} does not feed; make it an input of the signature",
   NCC0152: "{tensor}: the graph has no such tensor{hint}, but {user} names it",
   NCC0153: "{node}: input {input} refers to nothing in {graph}",
-  NCC0154: "{node}: {op} belongs to no loop or condition of static structure: {reason}; export the model with functional control flow",
+  NCC0154: "{node}: {op} belongs to no loop or condition that can be told; export the model with functional control flow",
   NCC0155: "{path}: the graph has no output: every node is used by another; name the outputs in the io-config",
   NCC0156: "{kind} {name} of signature {signature} is a sparse or composite tensor; export a signature with dense tensors",
   NCC0157: "{tensor}: elements of type {type} can't be constants of a compiled model",

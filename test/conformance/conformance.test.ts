@@ -97,6 +97,34 @@ describe("the conformance runner", () => {
   });
 });
 
+describe("the TensorFlow runner", () => {
+  const models = join(import.meta.dirname, "../frontend/tensorflow/models");
+
+  it("passes what TensorFlow made", async () => {
+    const tests = suites.TENSORFLOW.find(models);
+    expect(tests.map(({ name }) => name)).toEqual(["condition_in_loop", "loop_in_condition", "two_variables"]);
+    for (const test of tests) expect(await checkCase(test)).toMatchObject({ status: "passed", isFine: true });
+  });
+
+  it("wants refusals where the case says so, for its reason", async () => {
+    const path = join(folder, "refused");
+    mkdirSync(path);
+    writeFileSync(
+      join(path, "graph.pbtxt"),
+      'node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_STRING } } } node { name: "y" op: "StringLength" input: "x" }',
+    );
+    const wanting = async (name: string, refused?: string) => {
+      const expected = { signature: null, inputs: [], outputs: [{ tensor: "y:0", shape: [] }], ...(refused ? { refused } : {}) };
+      writeFileSync(join(path, name), JSON.stringify(expected));
+      const [test] = suites.TENSORFLOW.find(path).filter((item) => item.path.endsWith(name));
+      return checkCase(test);
+    };
+    expect(await wanting("expected.json", "string input")).toMatchObject({ name: "refused", status: "refused", isFine: true });
+    expect(await wanting("expected_other.json", "statefulness")).toMatchObject({ name: "refused/other", status: "failed", isFine: false });
+    expect(await wanting("expected_none.json")).toMatchObject({ status: "refused", isFine: false });
+  });
+});
+
 describe("tolerances", () => {
   const value = floatTensor([1], [1.003]);
   const expected = floatTensor([1], [1]);

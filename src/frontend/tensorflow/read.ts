@@ -144,6 +144,7 @@ function flatten({ proto, user, signature, inputs, outputs, variables }: Source)
   const library = libraryOf(proto);
   const whole: SourceGraph = { name: "the graph", nodes: graphNodes(proto), arguments: [], results: [], effects: [] };
   const nodes = structured(whole.nodes, library, whole.name);
+  for (const [name, body] of [...library]) library.set(name, { ...body, nodes: structured(body.nodes, library, name) });
   const graph = cutGraph(signature, nodes, inputs, outputs, user);
   const flattener = new Flattener({ library, signature, valueOf: variables(whole, library) });
   const place = { prefix: "", attributes: {}, callers: [] };

@@ -4,6 +4,7 @@ import { fromNumbers, numberAt, type Tensor } from "../../graph/tensor.js";
 import { attributesOf, type Outputs, outputsOf, type Place, type Value, type Variable } from "./builder.js";
 import type { Handler } from "./flatten.js";
 import type { SourceNode } from "./source.js";
+import { controlKinds } from "./structure.js";
 import { tensorOf } from "./tensor.js";
 
 /** Nodes that are variables. `isReference`: their output is the value too, as in TensorFlow 1; else it is a handle. */
@@ -119,6 +120,11 @@ const placeholder: Handler = (flattener, node, _inputs, place) => {
   throw userError("NCC0151", { node: place.prefix + node.name, signature: flattener.options.signature });
 };
 
+/** A node of TensorFlow 1's control flow that is left after loops and conditions have become functions. */
+const unstructured: Handler = (_, node, _inputs, place) => {
+  throw userError("NCC0154", { node: place.prefix + node.name, op: node.op });
+};
+
 export const stateHandlers: readonly (readonly [string, Handler])[] = [
   ["Const", constant],
   ["HostConst", constant],
@@ -132,6 +138,10 @@ export const stateHandlers: readonly (readonly [string, Handler])[] = [
     (_, node, _inputs, place) => one({ kind: "variable", variable: { name: place.prefix + node.name, node }, isReference }),
   ]),
   ...tableOps.map((op): [string, Handler] => [op, (_, node, _inputs, place) => one({ kind: "resource", name: place.prefix + node.name })]),
+  ...[...controlKinds].flatMap((kind): [string, Handler][] => [
+    [kind, unstructured],
+    [`Ref${kind}`, unstructured],
+  ]),
   ["ReadVariableOp", readVariable],
   ["VariableShape", variableShape],
   ["ResourceGather", resourceGather],

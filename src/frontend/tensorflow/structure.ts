@@ -10,7 +10,8 @@ type Nodes = Map<string, SourceNode>;
 /** TensorFlow's Ref forms do the same to references. */
 const kindOf = ({ op }: SourceNode): string => op.replace(/^Ref/, "");
 
-const controlKinds: ReadonlySet<string> = new Set(["Enter", "Merge", "Switch", "NextIteration", "Exit", "LoopCond"]);
+/** The nodes of TensorFlow 1's control flow. */
+export const controlKinds: ReadonlySet<string> = new Set(["Enter", "Merge", "Switch", "NextIteration", "Exit", "LoopCond"]);
 
 /** The graph's nodes with loops and conditions as calls of functions that are added to the library; `name` is the graph's. */
 export function structured(nodes: ReadonlyMap<string, SourceNode>, library: Library, name: string): Nodes {

@@ -123,6 +123,7 @@ function scalar(scanner: Scanner, field: protobuf.FieldBase): unknown {
     if (field.type === "string") return Buffer.from(bytes).toString("utf8");
     throw scanner.error(`${field.name} is no string`);
   }
+  if (field.type === "string" || field.type === "bytes") throw scanner.error(`${field.name} has to be a string`);
   const sign = scanner.take("-");
   const word = sign + scanner.word();
   if (field.resolvedType instanceof protobuf.Enum) {
