@@ -6,6 +6,7 @@ import { clean } from "./clean.js";
 import { decompose } from "./decompose.js";
 import { fold } from "./fold.js";
 import { fuse } from "./fuse.js";
+import { cancelTransposes } from "./layout/index.js";
 import { simplify } from "./movement.js";
 import type { NormaliseOptions, Pass } from "./options.js";
 
@@ -21,6 +22,7 @@ export const passes: readonly { readonly name: string; readonly run: Pass }[] = 
   { name: "fold", run: fold },
   { name: "clean", run: clean },
   { name: "decompose", run: decompose },
+  { name: "layout", run: cancelTransposes },
   { name: "simplify", run: simplify },
   { name: "absorb", run: absorb },
   { name: "merge", run: clean },
