@@ -86,6 +86,7 @@ const inline: Inline = (flat, inputs, scope) => {
   for (const node of flat.nodes) {
     if (given.has(node.name)) continue;
     const values = node.inputs.map((input) => producedValue(scope, input));
+    scope.remember(node, values);
     for (const [output, value] of convertNode(node, values, scope).entries()) scope.bind({ node: node.name, output }, value);
   }
   return flat.outputs.map((output) => producedValue(scope, output.value));

@@ -2,7 +2,7 @@
 import type { Dim, Node } from "../../graph/graph.js";
 import type { DType, Tensor } from "../../graph/tensor.js";
 import { GrowingTypes } from "../../operators/index.js";
-import type { FlatGraph, FlatReference } from "./flat.js";
+import type { FlatGraph, FlatNode, FlatReference } from "./flat.js";
 import type { Conversion } from "./rule.js";
 
 /**
@@ -25,6 +25,7 @@ export class Scope {
   readonly nodes: Node[] = [];
   readonly constants = new Map<string, Tensor>();
   private readonly values = new Map<string, string>();
+  private readonly sources = new Map<string, { readonly node: FlatNode; readonly inputs: readonly string[] }>();
   private readonly producers = new Map<string, Node>();
   private indexed = 0;
 
@@ -87,6 +88,16 @@ export class Scope {
 
   lookup(reference: FlatReference): string | undefined {
     return this.values.get(`${reference.node}:${reference.output}`);
+  }
+
+  /** Remembers what a node of the source was converted from. */
+  remember(node: FlatNode, inputs: readonly string[]): void {
+    this.sources.set(node.name, { node, inputs });
+  }
+
+  /** The source's node that a reference is an output of, and the values of its inputs. */
+  source(reference: FlatReference): { readonly node: FlatNode; readonly inputs: readonly string[] } | undefined {
+    return reference.output === 0 ? this.sources.get(reference.node) : undefined;
   }
 
   producer(value: string): Node | undefined {

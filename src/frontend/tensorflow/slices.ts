@@ -1,4 +1,5 @@
 /** Slices, padding, reversal, and blocks that move between space and depth or batch. */
+import { dilatedConvolution } from "./dilated.js";
 import { type Conversion, type Extent, int, type Rule, type Rules, range, text, unbounded } from "./rule.js";
 
 /** TensorFlow gives [axis, 2] pairs, ONNX all starts and then all ends. */
@@ -250,7 +251,7 @@ const depthBlocks =
 
 export const sliceRules: Rules = {
   BatchToSpace: (node) => [batchToSpace(node, blocksOf(node), 1)],
-  BatchToSpaceND: (node) => [batchToSpace(node, node.numbers(1), 2)],
+  BatchToSpaceND: (node) => [dilatedConvolution(node) ?? batchToSpace(node, node.numbers(1), 2)],
   DepthToSpace: depthBlocks("DepthToSpace", { mode: text("DCR") }),
   MirrorPad: mirrorPad,
   Pad: pad("constant"),

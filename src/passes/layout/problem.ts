@@ -6,6 +6,7 @@
  */
 import { type Graph, type GraphIndex, indexGraph, isStatic, type Node, type StaticType, type TensorType } from "../../graph/graph.js";
 import { bytesPerElement, elementCount } from "../../graph/tensor.js";
+import { recordOf } from "../../operators/index.js";
 import { isKept, type NormaliseOptions } from "../options.js";
 import { readsOf } from "../values.js";
 import { type AxisSpace, axisSpace, permutationOf, range } from "./axes.js";
@@ -30,7 +31,7 @@ export interface Edge {
   readonly view: ValueView;
   readonly mover: Mover | undefined;
   readonly input: number;
-  /** Bytes moved if the reader wants another order than the root has. */
+  /** Bytes moved if the reader wants another order than the root has; somewhat more between operators that could be fused. */
   readonly cost: number;
 }
 
@@ -58,7 +59,7 @@ export class LayoutProblem {
     for (const node of graph.nodes) {
       if (!this.transposes.has(node)) this.addReads(node);
     }
-    for (const output of graph.outputs) this.addEdge(output, undefined, 0);
+    for (const output of graph.outputs) this.addEdge(output, undefined, undefined, 0);
   }
 
   type(value: string): StaticType | undefined {
@@ -91,20 +92,23 @@ export class LayoutProblem {
   private addReads(node: Node): void {
     const mover = this.movers.get(node);
     if (mover === undefined) {
-      for (const value of readsOf(node)) this.addEdge(value, undefined, 0, this.takesAnyOrder(node));
+      for (const value of readsOf(node)) this.addEdge(value, node, undefined, 0, this.takesAnyOrder(node));
       return;
     }
     for (const [input, axes] of mover.space.inputs.entries()) {
-      if (axes !== undefined && node.inputs[input]) this.addEdge(node.inputs[input], mover, input);
+      if (axes !== undefined && node.inputs[input]) this.addEdge(node.inputs[input], node, mover, input);
     }
   }
 
   /** Constants cost nothing: they are transposed at compile time. */
-  private addEdge(value: string, mover: Mover | undefined, input: number, isFree = false): void {
+  private addEdge(value: string, reader: Node | undefined, mover: Mover | undefined, input: number, isFree = false): void {
     const type = this.type(value);
     const view = this.view(value);
     if (type === undefined || type.shape.length < 2 || this.constant(view.root)) return;
-    const cost = isFree ? 0 : elementCount(type.shape) * bytesPerElement[type.dtype];
+    const bytes = isFree ? 0 : elementCount(type.shape) * bytesPerElement[type.dtype];
+    const ends = [reader, this.index.producer.get(view.root)];
+    const isBorder = ends.some((node) => node === undefined || (!this.movers.has(node) && isMovement(node)));
+    const cost = isBorder ? bytes : bytes * inside;
     const edge = { value, view, mover, input, cost };
     this.edges.push(edge);
     push(this.readers, view.root, edge);
@@ -151,6 +155,11 @@ export class LayoutProblem {
     return long(first) !== long(second);
   }
 }
+
+/** A transpose costs more between operators than at the graph's ends or beside what moves data anyhow: that keeps them together for fusion. */
+const inside = 1.0625;
+
+const isMovement = (node: Node): boolean => recordOf(node.op, node.domain)?.lowering?.kind === "movement";
 
 function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
   const values = map.get(key);
