@@ -6,7 +6,7 @@ import { cleanRules } from "./clean.js";
 import { dropoutRules } from "./dropout.js";
 import type { NormaliseOptions } from "./options.js";
 import { type Patch, type Rule, rewrite, type View } from "./rewrite.js";
-import { mergeOrigins } from "./values.js";
+import { mergeOrigins, permuted } from "./values.js";
 
 const reshapeFamily = ["Reshape", "Flatten", "Squeeze", "Unsqueeze"];
 
@@ -118,7 +118,42 @@ const padIntoConvolution: Rule = {
   },
 };
 
-export const movementRules: readonly Rule[] = [plainReshape, mergeReshapes, mergeTransposes, transposeOfOnes, padIntoConvolution];
+/** Rows of a product's weights follow the order in which the axes of the other operand were laid out before they became one. */
+const transposeIntoRows: Rule = {
+  name: "transpose-into-rows",
+  pattern: { op: ["MatMul"], inputs: [{ op: ["Reshape"], single: true, inputs: [{ op: ["Transpose"] }] }, "constant"] },
+  replace({ root, nodes: [, flat, transpose] }, view) {
+    const [from, to] = [view.type(transpose.inputs[0]), view.type(flat.outputs[0])];
+    const weights = view.constant(root.inputs[1]);
+    const permutation = permutationOf(transpose, from);
+    if (!isStatic(from) || !isStatic(to) || weights?.shape.length !== 2 || permutation?.[0] !== 0) return undefined;
+    if (to.shape.length !== 2 || to.shape[0] !== from.shape[0]) return undefined;
+    const laidOut = permutation.slice(1).map((axis) => from.shape[axis]);
+    const order = from.shape.slice(1).map((_, axis) => permutation.indexOf(axis + 1) - 1);
+    const rows = permuted({ ...weights, shape: [...laidOut, weights.shape[1]] }, [...order, order.length]);
+    const [shape, name, value] = ["shape", "weights", "rows"].map((kind) => view.fresh(`${root.name}/${kind}`));
+    return {
+      nodes: [
+        { ...flat, name: value, op: "Reshape", inputs: [transpose.inputs[0], shape], outputs: [value], attributes: {} },
+        { ...root, inputs: [value, name], origins: mergeOrigins(transpose.origins, root.origins) },
+      ],
+      constants: new Map([
+        [shape, int64Tensor([2], to.shape)],
+        [name, { ...rows, shape: weights.shape }],
+      ]),
+      types: new Map([[value, to]]),
+    };
+  },
+};
+
+export const movementRules: readonly Rule[] = [
+  plainReshape,
+  mergeReshapes,
+  mergeTransposes,
+  transposeOfOnes,
+  padIntoConvolution,
+  transposeIntoRows,
+];
 
 /** The simplify pass: the clean rules again, over the small operator set, with these and the activations'. */
 export function simplify(graph: Graph, options: Pick<NormaliseOptions, "keep">): Graph {

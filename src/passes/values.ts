@@ -1,6 +1,6 @@
 /** Small questions about nodes and values, and renaming, that several passes share. */
 import { type Attributes, capturedValues, type Graph, type Node } from "../graph/graph.js";
-import { elementCount, type Tensor } from "../graph/tensor.js";
+import { allocateData, elementCount, rowMajorStrides, type Tensor } from "../graph/tensor.js";
 
 /** Operators whose result is not a function of their inputs. */
 const randomOperators: ReadonlySet<string> = new Set([
@@ -115,4 +115,27 @@ export function withoutDead(graph: Graph): Graph {
   const present = new Set([...graph.inputs, ...constants.keys(), ...nodes.flatMap(writesOf)]);
   const types = new Map([...graph.types].filter(([name]) => present.has(name)));
   return { ...graph, nodes, constants, types };
+}
+
+/** A constant with its axes in another order. */
+export function permuted(tensor: Tensor, permutation: readonly number[]): Tensor {
+  const shape = permutation.map((axis) => tensor.shape[axis]);
+  if (permutation.every((axis, index) => axis === index)) return tensor;
+  const strides = rowMajorStrides(tensor.shape);
+  const steps = permutation.map((axis) => strides[axis]);
+  const count = elementCount(shape);
+  const data = allocateData(tensor.dtype, count);
+  const source = tensor.data;
+  const place = new Array<number>(shape.length).fill(0);
+  let from = 0;
+  for (let index = 0; index < count; index++) {
+    data[index] = source[from];
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      from += steps[axis];
+      if (++place[axis] < shape[axis]) break;
+      from -= steps[axis] * shape[axis];
+      place[axis] = 0;
+    }
+  }
+  return { dtype: tensor.dtype, shape, data };
 }

@@ -1,7 +1,7 @@
 /** Rebuilds a graph with its movers in the orders that were chosen. */
 import { capturedValues, type Graph, type Node, type TensorType } from "../../graph/graph.js";
-import { allocateData, elementCount, int64Tensor, rowMajorStrides, type Tensor } from "../../graph/tensor.js";
-import { FreshNames } from "../values.js";
+import { int64Tensor, type Tensor } from "../../graph/tensor.js";
+import { FreshNames, permuted } from "../values.js";
 import { range } from "./axes.js";
 import type { Orders } from "./choose.js";
 import type { Arrangement, LayoutProblem, Mover } from "./problem.js";
@@ -132,11 +132,12 @@ class Rebuilding {
     // A value of the graph in its own order has its own name.
     const view = this.problem.view(value);
     const isValue = view.root === root && view.axes.join() === wanted.join() && !this.written.has(value);
-    const source = this.transposes.get(value);
+    const source = isValue ? this.transposes.get(value) : undefined;
+    const origins = source?.origins ?? this.problem.writers.get(root)?.mover.node.origins ?? [];
     const name = isValue ? value : this.names.next(`${root}/layout`);
     this.types.set(name, { dtype: type.dtype, shape });
     const isMoved = this.problem.differs(root, axes, wanted);
-    const base = { name: this.names.next(`${name}/transpose`), domain: "", outputs: [name], origins: source?.origins ?? [] };
+    const base = { name: source?.name ?? this.names.next(`${name}/transpose`), domain: "", outputs: [name], origins };
     if (isMoved && !wanted.includes(-1)) {
       this.add({ ...base, op: "Transpose", inputs: [from], attributes: { perm: { type: "ints", value: permutation } } });
       return name;
@@ -158,26 +159,3 @@ class Rebuilding {
 }
 
 const isIdentity = (axes: Arrangement): boolean => axes.every((axis, index) => axis === index);
-
-/** A constant with its axes in another order. */
-export function permuted(tensor: Tensor, permutation: readonly number[]): Tensor {
-  const shape = permutation.map((axis) => tensor.shape[axis]);
-  if (isIdentity(permutation)) return tensor;
-  const strides = rowMajorStrides(tensor.shape);
-  const steps = permutation.map((axis) => strides[axis]);
-  const count = elementCount(shape);
-  const data = allocateData(tensor.dtype, count);
-  const source = tensor.data;
-  const place = new Array<number>(shape.length).fill(0);
-  let from = 0;
-  for (let index = 0; index < count; index++) {
-    data[index] = source[from];
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      from += steps[axis];
-      if (++place[axis] < shape[axis]) break;
-      from -= steps[axis] * shape[axis];
-      place[axis] = 0;
-    }
-  }
-  return { dtype: tensor.dtype, shape, data };
-}
