@@ -28,7 +28,7 @@ import { dramTraffic } from "./program/traffic.js";
 import { releaseBuffers } from "./release.js";
 import { launchMs, manifestOptions, notesOn, placeOperators, predict, shareOnNeuron, staticSignatures, valueSignatures } from "./report.js";
 import { type StageTime, simulateTime } from "./simulator/time.js";
-import { compilePipeline } from "./stage.js";
+import { compilePipeline } from "./stages.js";
 import { version } from "./version.js";
 
 type SubgraphReport = Omit<SubgraphManifest, "nodes">;

@@ -17,7 +17,8 @@ export interface CompileOptions {
   /** Inputs whose value is fixed: they become constants, and requests don't give them. */
   readonly inputValues?: ReadonlyMap<string, Tensor>;
   readonly dynamicBatchSize?: boolean;
-  readonly neuroncorePipelineCores?: number;
+  /** Cores of a pipeline at most; `auto`: the fewest with which every weight stays on chip. */
+  readonly neuroncorePipelineCores?: number | "auto";
   /** The vendor's words; `["all"]` if absent. */
   readonly fastMath?: readonly string[];
   readonly fp32Cast?: string;

@@ -20,7 +20,7 @@ export function manifestOptions(options: CompileOptions): ManifestOptions {
     ...(options.inputValues?.size ? { inputValues: [...options.inputValues.keys()].sort() } : {}),
     fastMath: [...(options.fastMath ?? ["all"])],
     ...(options.fp32Cast === undefined ? {} : { fp32Cast: options.fp32Cast }),
-    neuroncorePipelineCores: options.neuroncorePipelineCores ?? 1,
+    neuroncorePipelineCores: options.neuroncorePipelineCores === "auto" ? 0 : (options.neuroncorePipelineCores ?? 1),
     ...(options.minimumSegmentSize === undefined ? {} : { minimumSegmentSize: options.minimumSegmentSize }),
     noFuseOps: [...(options.noFuseOps ?? [])],
     forceFuseOps: [...(options.forceFuseOps ?? [])],

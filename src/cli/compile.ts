@@ -6,7 +6,7 @@ import { userError } from "../diagnostics/diagnostic.js";
 import { type Framework, frameworks } from "../frontend/model.js";
 import type { CompileOptions } from "../options.js";
 import { checkWritable, readValues, writeWhole } from "./files.js";
-import { collect, inputFile, inputShape, ioConfig, logLevel, oneOf, wholeNumber } from "./flags.js";
+import { collect, inputFile, inputShape, ioConfig, logLevel, oneOf, pipelineCores, wholeNumber } from "./flags.js";
 import { bytes, flops, groupBy, percent, significant, table } from "./format.js";
 import { stageReport } from "./stage_report.js";
 import { type LogLevel, type Streams, Terminal } from "./terminal.js";
@@ -14,8 +14,6 @@ import { type LogLevel, type Streams, Terminal } from "./terminal.js";
 /** The phases whose result `--print-ir-after` shows. */
 export const printablePhases = ["import", "normalise", "check", "partition", "lower", "schedule"] as const;
 
-/** The least and most cores of a pipeline: those of the largest instance. */
-const PIPELINE_CORES = [1, 64] as const;
 const LARGEST = 2 ** 31 - 1;
 
 interface CompileFlags {
@@ -27,8 +25,8 @@ interface CompileFlags {
   inputShape?: Map<string, readonly number[]>;
   inputValue?: Map<string, string>;
   dynamicBatchSize?: boolean;
-  neuroncorePipelineCores?: number;
-  numNeuroncores?: number;
+  neuroncorePipelineCores?: number | "auto";
+  numNeuroncores?: number | "auto";
   fastMath?: string[];
   fp32Cast?: string;
   minimumSegmentSize?: number;
@@ -63,10 +61,10 @@ export function addCompile(program: Command, streams: Streams): void {
     .option("--dynamic-batch-size", "let the runtime split larger batches")
     .option(
       "--neuroncore-pipeline-cores <n>",
-      "cores of a pipeline; the artifact may use fewer",
-      wholeNumber("--neuroncore-pipeline-cores", ...PIPELINE_CORES),
+      "cores of a pipeline at most, or auto: the fewest with which every weight stays on chip",
+      pipelineCores("--neuroncore-pipeline-cores"),
     )
-    .option("--num-neuroncores <n>", "older name of --neuroncore-pipeline-cores", wholeNumber("--num-neuroncores", ...PIPELINE_CORES))
+    .option("--num-neuroncores <n>", "older name of --neuroncore-pipeline-cores", pipelineCores("--num-neuroncores"))
     .option("--fast-math <words...>", "all (default), none, fp32-cast-*, fast-relayout, no-fast-relayout")
     .option("--fp32-cast <word>", "older form of the casting part of --fast-math: all, matmult, matmult-fp16, matmult-bf16, all-fp16")
     .option("--minimum-segment-size <n>", "fewest operators of a Neuron subgraph", wholeNumber("--minimum-segment-size", 0, LARGEST))

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { userError } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
+import { MOST_CORES } from "../hardware/hardware.js";
 import { type LogLevel, logLevels } from "./terminal.js";
 
 /** A whole number in `[least, most]`, written in plain digits. */
@@ -17,6 +18,12 @@ export function wholeNumber(flag: string, least: number, most: number): (value: 
 /** Whole numbers in `[least, most]`, separated by commas. */
 export function wholeNumbers(flag: string, least: number, most: number): (value: string) => number[] {
   return (value) => value.split(",").map(wholeNumber(flag, least, most));
+}
+
+/** Cores of a pipeline: up to those of the largest instance, or `auto`. */
+export function pipelineCores(flag: string): (value: string) => number | "auto" {
+  const number = wholeNumber(flag, 1, MOST_CORES);
+  return (value) => (value.toLowerCase() === "auto" ? "auto" : number(value));
 }
 
 /** One of some words, in any case. */

@@ -132,6 +132,9 @@ export const messages = {
     "{file}: no plan in {capacity} bytes was found in {nodes} nodes, the best needs {peak} and none less than {bound}; give more --capacity or a higher --node-limit",
   NCC0690:
     "{name}: its program does not fit a NeuronCore's memory ({needed}); its largest values are {largest}; compile with a smaller --batch-size or smaller inputs, or keep its largest operators on the CPU with --no-fuse-ops",
+  NCC0691:
+    "{node}: its weights take {bytes} bytes, a core has {capacity} for them, so that no number of cores keeps every weight on chip; give a number: --neuroncore-pipeline-cores N",
+  NCC0692: "{name}: its weights take {bytes} bytes, more than {cores} cores keep on chip; give a number: --neuroncore-pipeline-cores N",
   NCC0701: "{file}: not a NEFF file: {detail}; give a file that neuronc compile wrote",
   NCC0702: "{file}: NEFF version mismatch supported: {supported} received: {received}; compile the model again with this version",
   NCC0703: "{file}: truncated: its header announces {expected} bytes of data, {found} are there; copy or compile it again",

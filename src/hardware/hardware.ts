@@ -56,3 +56,6 @@ export function sustained(figures: Hardware): Hardware {
     dmaBandwidthPerQueue: figures.dmaBandwidthPerQueue * figures.sustainedCoreDmaShare,
   };
 }
+
+/** NeuronCores of the largest instance. */
+export const MOST_CORES = Math.max(...instanceNames.map((name) => instances[name].chips)) * hardware.coresPerChip;

@@ -19,7 +19,7 @@ import { PackedConstants } from "./weights.js";
 export { type OperatorCost, operatorCosts } from "./cost.js";
 export type { LoweredProgram } from "./lowered.js";
 export type { Budget } from "./plan.js";
-export { defaultBudget, RESIDENT_CAPACITY, residentBudget } from "./plan.js";
+export { defaultBudget, RESIDENT_CAPACITY, residentBudget, WEIGHT_CAPACITY } from "./plan.js";
 
 function lowerNode(context: Context, node: Node): void {
   const lowering = recordOf(node.op, node.domain)?.lowering;

@@ -31,6 +31,9 @@ const RESIDENT_WORKING_BYTES = Math.floor(hardware.sbufBytesPerPartition * 0.15)
 /** Bytes a partition that a core without weights in flight has for its weights and for the values that it keeps on chip. */
 export const RESIDENT_CAPACITY = hardware.sbufBytesPerPartition - RESIDENT_WORKING_BYTES;
 
+/** Of weights alone: values have to do with the rest, and go through DRAM where that is too little. */
+export const WEIGHT_CAPACITY = RESIDENT_CAPACITY - Math.floor(hardware.sbufBytesPerPartition * 0.02);
+
 /** Keeps so many bytes a partition of weights, and values in what they leave. */
 export function residentBudget(weightBytes: number): Budget {
   const valueBytes = Math.max(0, Math.min(defaultBudget.valueBytes, RESIDENT_CAPACITY - weightBytes));

@@ -78,6 +78,7 @@ const options = {
     inputValues: { optional: { list: "string" } },
     fastMath: { list: "string" },
     fp32Cast: { optional: "string" },
+    /** 0: as many as keep every weight on chip. */
     neuroncorePipelineCores: "count",
     minimumSegmentSize: { optional: "count" },
     noFuseOps: { list: "string" },

@@ -43,7 +43,7 @@ export async function writeNeff(artifact: Artifact): Promise<Uint8Array> {
       buildVersion: `neuronc ${version}`,
       cores: coresPerNode.reduce((sum, count) => sum + count, 0),
       name: manifest.name,
-      requestedCores: manifest.options.neuroncorePipelineCores,
+      requestedCores: manifest.options.neuroncorePipelineCores || Math.max(...coresPerNode),
       coresPerNode,
       featureBits: uncompressed ? features.uncompressed : 0,
       logicalCoreSize: 1,

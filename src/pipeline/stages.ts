@@ -1,8 +1,10 @@
 /** Pipelines: a Neuron subgraph cut into consecutive graphs, one a NeuronCore, for requests that follow one another. */
+
+import { userError } from "../diagnostics/diagnostic.js";
 import { type Graph, indexGraph, type Node, staticType } from "../graph/graph.js";
 import { bytesPerElement, elementCount } from "../graph/tensor.js";
 import { linkSeconds } from "../hardware/cost.js";
-import type { Hardware } from "../hardware/hardware.js";
+import { type Hardware, MOST_CORES } from "../hardware/hardware.js";
 import { cut as subgraphOf } from "../partition/subgraph.js";
 import { type Cut, type CutNode, type CutProblem, cut } from "./cut.js";
 
@@ -23,11 +25,14 @@ export interface PipelinePlan {
 }
 
 export interface PipelineOptions {
-  /** At most so many stages. */
-  readonly cores: number;
+  /** At most so many stages; `auto`: the fewest with which every weight stays on chip. */
+  readonly cores: number | "auto";
+  /** For `auto`: at least so many. */
+  readonly least?: number;
   readonly costOf: (node: Node) => StageCost;
-  /** SBUF bytes a partition that a core has for both. */
+  /** SBUF bytes a partition that a core has for both; and for weights, where values have to do with what they leave. */
   readonly capacity: number;
+  readonly weightCapacity: number;
   readonly hardware: Hardware;
 }
 
@@ -36,9 +41,9 @@ export interface PipelineOptions {
  * the cut. A value that a later stage reads is stored in the type that it has in the graph.
  */
 export function planPipeline(graph: Graph, options: PipelineOptions): PipelinePlan {
-  const inputs = graph.inputs;
-  const problem = problemOf(graph, options);
-  const found = cut(problem);
+  const { inputs } = graph;
+  const { cores } = options;
+  const found = cores === "auto" ? cutResident(graph, options) : cut(problemOf(graph, options, cores));
   if (!found) throw new Error(`${graph.name}: no cut, though none is refused`);
   const members = found.stages.map((stage) =>
     stage.flatMap((index) => (index < inputs.length ? [] : [graph.nodes[index - inputs.length]])),
@@ -46,12 +51,35 @@ export function planPipeline(graph: Graph, options: PipelineOptions): PipelinePl
   return { stages: stageGraphs(graph, members), ...limits(found) };
 }
 
+/** The fastest cut of those into as few stages as keep every weight on chip. Errors: NCC0691 where one operator's weights are too many. */
+function cutResident(graph: Graph, options: PipelineOptions): Cut | undefined {
+  const { weightCapacity, costOf, hardware, least = 1 } = options;
+  const bytes = graph.nodes.map((node) => costOf(node).weightBytes);
+  const largest = bytes.reduce((most, _, index) => (bytes[index] > bytes[most] ? index : most), 0);
+  if (bytes[largest] > weightCapacity) {
+    const values = { node: graph.nodes[largest].name, bytes: bytes[largest] * hardware.sbufPartitions };
+    throw userError("NCC0691", { ...values, capacity: weightCapacity * hardware.sbufPartitions });
+  }
+  const total = bytes.reduce((sum, count) => sum + count, 0);
+  for (let cores = Math.max(least, Math.ceil(total / weightCapacity)); cores <= MOST_CORES; cores++) {
+    const problem = problemOf(graph, options, cores);
+    const found = cut({
+      ...problem,
+      nodes: problem.nodes.map((node) => ({ ...node, live: 0 })),
+      capacity: weightCapacity,
+      excess: Number.POSITIVE_INFINITY,
+    });
+    if (found) return found;
+  }
+  throw userError("NCC0692", { name: graph.name, bytes: total * hardware.sbufPartitions, cores: MOST_CORES });
+}
+
 function limits({ value, bound }: Cut): Pick<PipelinePlan, "slowestSeconds" | "boundSeconds"> {
   return { slowestSeconds: value, boundSeconds: bound };
 }
 
 /** The graph's inputs, which the first stage takes, then its nodes. */
-function problemOf(graph: Graph, { cores, costOf, capacity, hardware }: PipelineOptions): CutProblem {
+function problemOf(graph: Graph, { costOf, capacity, hardware }: PipelineOptions, cores: number): CutProblem {
   const { consumers } = indexGraph(graph);
   const position = new Map(graph.nodes.map((node, index) => [node, graph.inputs.length + index]));
   const readers = (values: readonly string[]) => [

@@ -6,7 +6,8 @@ import { hardware } from "../../src/hardware/hardware.js";
 import { planPipeline } from "../../src/pipeline/stages.js";
 import { randomTensor } from "../../src/runtime/random.js";
 import { createCore } from "../../src/simulator/index.js";
-import { compilePipeline } from "../../src/stage.js";
+import { compilePipeline } from "../../src/stages.js";
+import { refusal } from "../refusal.js";
 import { stageFaults } from "./oracle.js";
 
 /** Branches that meet again, a skip over everything, a second input that only the end reads, a node with two outputs, two results. */
@@ -62,12 +63,44 @@ describe("planPipeline", () => {
     fc.assert(
       fc.property(costs, fc.integer({ min: 2, max: 16 }), (list, cores) => {
         const costOf = ({ name }: { name: string }) => list[graph.nodes.findIndex((node) => node.name === name)];
-        const plan = planPipeline(graph, { cores, costOf, capacity: 20, hardware });
+        const plan = planPipeline(graph, { cores, costOf, capacity: 20, weightCapacity: 20, hardware });
         expect(stageFaults(graph, plan.stages, cores)).toEqual([]);
         expect(plan.boundSeconds).toBeLessThanOrEqual(plan.slowestSeconds);
         expect(run(plan.stages, inputs)).toEqual(alone);
       }),
-      { seed: 3, numRuns: 40 },
+      { seed: 3, numRuns: 20 },
+    );
+  }, 20_000);
+
+  const withWeights = (...bytes: number[]) => ({
+    costOf: ({ name }: { name: string }) => {
+      const weightBytes = bytes[graph.nodes.findIndex((node) => node.name === name)] ?? 0;
+      return { seconds: 1e-3, weightBytes, valueBytes: 5 };
+    },
+    capacity: 10,
+    weightCapacity: 10,
+    hardware,
+  });
+
+  it("takes the fewest stages that hold every weight", () => {
+    const stagesFor = (...bytes: number[]) => planPipeline(graph, { cores: "auto", ...withWeights(...bytes) }).stages;
+    expect(stagesFor(3, 3, 4)).toHaveLength(1);
+    expect(stagesFor(3, 3, 5)).toHaveLength(2);
+    const stages = stagesFor(9, 2, 9, 2, 9, 2);
+    expect(stages).toHaveLength(5);
+    expect(stageFaults(graph, stages, 5)).toEqual([]);
+  });
+
+  it("says when no number of cores holds every weight", () => {
+    const fails = (...bytes: number[]) => refusal(() => planPipeline(graph, { cores: "auto", ...withWeights(...bytes) }));
+    expect(fails(3, 11)).toMatch(/^NCC0691: b: its weights take 1408 bytes, a core has 1280 .*--neuroncore-pipeline-cores N/);
+    const many = planPipeline(graph, { cores: "auto", least: 12, ...withWeights(9) });
+    expect(many.stages.length).toBeLessThanOrEqual(12);
+    const chain = Array.from({ length: 70 }, (_, i) => `%v${i + 1}: float32[1, 4] = Relu(%v${i}) @n${i}`).join("\n");
+    const long = parseGraph(`graph "long" { input %v0: float32[1, 4]\n${chain}\noutput %v70 }`);
+    const costOf = () => ({ seconds: 1e-3, weightBytes: 9, valueBytes: 0 });
+    expect(refusal(() => planPipeline(long, { cores: "auto", costOf, capacity: 10, weightCapacity: 10, hardware }))).toMatch(
+      /^NCC0692: long: its weights take 80640 bytes, more than 64 cores/,
     );
   });
 });

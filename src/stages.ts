@@ -1,0 +1,93 @@
+/** From a Neuron subgraph to the programs of its cores: cut into stages, each compiled for a core of its own. */
+import type { Graph } from "./graph/graph.js";
+import { printGraph } from "./graph/text.js";
+import { hardware } from "./hardware/hardware.js";
+import {
+  type Budget,
+  defaultBudget,
+  lower,
+  type OperatorCost,
+  operatorCosts,
+  RESIDENT_CAPACITY,
+  residentBudget,
+  WEIGHT_CAPACITY,
+} from "./lower/index.js";
+import { type PipelinePlan, planPipeline } from "./pipeline/stages.js";
+import { type CompiledStage, compileStage, type StageOptions } from "./stage.js";
+
+export interface CompiledPipeline {
+  readonly stages: readonly CompiledStage[];
+  /** How it was cut; absent where one core was asked for. */
+  readonly plan?: PipelinePlan;
+}
+
+/** Shares of a budget that lowering may keep on chip, tried in turn until the schedule fits. */
+const usualBudgets = [1, 0.8, 0.6, 0.4, 0.2, 0].map(
+  (share): Budget => ({
+    ...defaultBudget,
+    valueBytes: Math.floor(share * defaultBudget.valueBytes),
+    residentBytes: Math.floor(share * defaultBudget.residentBytes),
+  }),
+);
+
+/** The same for a stage whose weights all stay on chip. */
+function residentBudgets(weightBytes: number): Budget[] {
+  const most = residentBudget(weightBytes);
+  return [1, 0.5, 0].map((share) => ({ ...most, valueBytes: Math.floor(share * most.valueBytes) }));
+}
+
+/**
+ * Programs for at most `cores` cores from a Neuron subgraph, after precision was applied. Errors: NCC0690 where no plan fits a core's memory,
+ * NCC0691 and NCC0692 where weights are too many for `auto`.
+ */
+export function compilePipeline(graph: Graph, cores: number | "auto", options: StageOptions): CompiledPipeline {
+  if (cores === 1) return { stages: [compileStage(graph, usualBudgets, options)] };
+  options.progress?.("pipeline");
+  const costs = operatorCosts(graph, lower(graph));
+  if (cores !== "auto") return compilePlan(costs, plan(graph, costs, cores), false, options);
+  for (let least = 1; ; ) {
+    const found = plan(graph, costs, "auto", least);
+    const compiled = compilePlan(costs, found, true, options);
+    if (compiled.stages.every(({ memory }) => memory.residentWeightBytes === memory.weightBytes)) return compiled;
+    options.log?.("DEBUG", `${graph.name}: ${found.stages.length} cores do not hold every weight beside the values`);
+    least = found.stages.length + 1;
+  }
+}
+
+function plan(graph: Graph, costs: ReadonlyMap<string, OperatorCost>, cores: number | "auto", least?: number): PipelinePlan {
+  return planPipeline(graph, {
+    cores,
+    least,
+    costOf: ({ name }) => {
+      const { busySeconds, ...bytes } = costs.get(name) ?? fail(name);
+      return { seconds: Math.max(...Object.values(busySeconds)), ...bytes };
+    },
+    capacity: RESIDENT_CAPACITY,
+    weightCapacity: WEIGHT_CAPACITY,
+    hardware,
+  });
+}
+
+function fail(name: string): never {
+  throw new Error(`node ${name} has no cost`);
+}
+
+/** With `resident`, weights come before values in every stage. */
+function compilePlan(
+  costs: ReadonlyMap<string, OperatorCost>,
+  found: PipelinePlan,
+  resident: boolean,
+  options: StageOptions,
+): CompiledPipeline {
+  options.observe?.("pipeline", () =>
+    found.stages.map((stage) => `// ${stage.name}\n${printGraph(stage, { elideConstants: true })}`).join("\n"),
+  );
+  const stages = found.stages.map((stage) => {
+    const own = stage.nodes.flatMap(({ name }) => costs.get(name) ?? []);
+    const weights = own.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
+    const values = own.reduce((most, { valueBytes }) => Math.max(most, valueBytes), 0);
+    const fits = resident || weights + values <= RESIDENT_CAPACITY;
+    return compileStage(stage, [...(fits ? residentBudgets(weights) : []), ...usualBudgets], options);
+  });
+  return { stages, plan: found };
+}
