@@ -4,22 +4,24 @@ import { elementTypeCodes } from "../frontend/onnx/tensor.js";
 import { writeOnnx } from "../frontend/onnx/write.js";
 import { type Attribute, type Attributes, type Graph, intAttribute, isStatic, type Node, type TensorType } from "../graph/graph.js";
 import { type DType, elementCount, fromNumbers, int64Tensor, type Tensor } from "../graph/tensor.js";
+import { epilogueUse, ownInputs } from "../operators/index.js";
 import { kernelType, lacksKernel } from "./kernels.js";
+import { standardForms } from "./standard.js";
 
 /** The ONNX model of a CPU subgraph. Its bfloat16 inputs and outputs are float32: the binding carries no bfloat16. */
 export function hostModel(graph: Graph): Uint8Array {
   return writeOnnx(new Preparation(graph).run());
 }
 
-const intValue = (value: number): Attribute => ({ type: "int", value });
-const intsValue = (value: readonly number[]): Attribute => ({ type: "ints", value });
+export const intValue = (value: number): Attribute => ({ type: "int", value });
+export const intsValue = (value: readonly number[]): Attribute => ({ type: "ints", value });
 
 /** Writes one node as others; undefined where ONNX Runtime takes it as it is. */
-type Rewrite = (node: Node, preparation: Preparation) => readonly Node[] | undefined;
+export type Rewrite = (node: Node, preparation: Preparation) => readonly Node[] | undefined;
 
-class Preparation {
-  private readonly types: Map<string, TensorType>;
-  private readonly constants: Map<string, Tensor>;
+export class Preparation {
+  readonly types: Map<string, TensorType>;
+  readonly constants: Map<string, Tensor>;
   private readonly used: Set<string>;
 
   constructor(private readonly graph: Graph) {
@@ -59,8 +61,35 @@ class Preparation {
     return this.node("Cast", [from], to, { to: intValue(elementTypeCodes[dtype]) });
   }
 
+  /** A node and the steps of its epilogue, each a node of its own. */
+  private apart(node: Node): Node[] {
+    const { epilogue = [], ...plain } = node;
+    const shape = this.types.get(node.outputs[0])?.shape;
+    const steps = epilogue.map((step): Node => {
+      const use = epilogueUse(this, node, step);
+      const running = this.fresh(`${node.outputs[0]}_stored`);
+      const before = use.inputs[step.operands.indexOf(null)]?.dtype;
+      if (before) this.types.set(running, { dtype: before, ...(shape ? { shape } : {}) });
+      const inputs = step.operands.map((operand) => (operand === null ? running : node.inputs[operand]));
+      const name = this.fresh(`${node.name}_${step.op.toLowerCase()}`);
+      return {
+        name,
+        op: step.op,
+        domain: "",
+        inputs,
+        outputs: node.outputs.slice(0, 1),
+        attributes: step.attributes,
+        origins: step.origins,
+      };
+    });
+    const values = steps.map((step, index) => step.inputs[epilogue[index].operands.indexOf(null)]);
+    const chained = steps.map((step, index) => (index < steps.length - 1 ? { ...step, outputs: [values[index + 1]] } : step));
+    return [{ ...plain, inputs: ownInputs(node), outputs: [values[0], ...node.outputs.slice(1)] }, ...chained];
+  }
+
   private rewrite(node: Node): readonly Node[] {
-    if (node.domain !== "" || node.epilogue?.length) return [node];
+    if (node.epilogue?.length) return this.apart(node).flatMap((part) => this.rewrite(part));
+    if (node.domain !== "") return [node];
     for (const rewrite of rewrites) {
       const nodes = rewrite(node, this);
       if (nodes) return nodes;
@@ -234,4 +263,13 @@ const attentionMask: Rewrite = (node, preparation) => {
   return [preparation.node("Pad", [mask, amounts, hidden], padded), { ...node, inputs }];
 };
 
-const rewrites: readonly Rewrite[] = [bitCastBool, oneHot, orderUnsigned, batchFirst, channelZeroPoints, attentionMask, widen];
+const rewrites: readonly Rewrite[] = [
+  bitCastBool,
+  oneHot,
+  orderUnsigned,
+  batchFirst,
+  channelZeroPoints,
+  attentionMask,
+  ...standardForms,
+  widen,
+];

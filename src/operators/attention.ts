@@ -97,7 +97,8 @@ const attention: Rule = (builder, inputs, use) => {
   const bias = biasOf(builder, use, mask, lengths, past, queries, builder.shape(keys)[2]);
   const scores = bias.value === undefined ? capped : builder.op("Add", [capped, bias.value]);
   const precision = dtypeFromCode(use, "softmax_precision", intAttribute(use.attributes, "softmax_precision", 1));
-  const type = use.attributes.softmax_precision && isFloat(precision) ? precision : builder.dtype;
+  // The engines have no wider type than FP32.
+  const type = use.attributes.softmax_precision && isFloat(precision) ? (precision === "float64" ? "float32" : precision) : builder.dtype;
   const softmax = builder.op("Softmax", [builder.cast(scores, type)], { axis: intValue(-1) });
   const probabilities = builder.cast(withoutMaskedRows(builder, softmax, bias), builder.dtype);
   const product = builder.op("MatMul", [probabilities, repeatHeads(builder, values, times)]);

@@ -1,5 +1,5 @@
 /** How operators without a lowering of their own are written in the small operator set. */
-import { floatAttribute, intAttribute, stringAttribute } from "../graph/graph.js";
+import { floatAttribute, intAttribute } from "../graph/graph.js";
 import { fromNumbers, toNumbers } from "../graph/tensor.js";
 import { attentionRules } from "./attention.js";
 import { type Builder, intValue, type Rule, range } from "./builder.js";
@@ -8,9 +8,10 @@ import { indexRules } from "./indices.js";
 import { newestRules } from "./newest.js";
 import { normalisationRules } from "./normalisations.js";
 import { quantizedRules } from "./quantized.js";
+import type { OperatorUse } from "./record.js";
 import { recurrentRules } from "./recurrent.js";
 import { reducedAxes } from "./reduce.js";
-import { axisTaps, refuseSampling, type Tap } from "./resize.js";
+import { axisSampling, isMovement, refuseSampling, type Sampling } from "./resize.js";
 import { reason, staticShape } from "./shapes.js";
 import { spatialRules } from "./spatial.js";
 
@@ -86,24 +87,30 @@ const localResponse: Rule = (builder, [x], use) => {
 /** Elements in their order, in the output's shape. */
 const reshape: Rule = (builder, [x]) => builder.op("Reshape", [x, builder.integers(builder.shape(builder.node.outputs[0]))]);
 
-/** The sum of the taps of each axis in turn: y = sum Gather(x, indices) weights. */
+/** The sum of the taps of each axis in turn: y = sum Gather(x, indices) weights; outside the input a constant. */
 const resize: Rule = (builder, [x], use) => {
-  if (stringAttribute(use.attributes, "mode", "nearest") === "nearest" || refuseSampling(use)) return undefined;
+  if (isMovement(use)) return undefined;
+  const fault = refuseSampling(use);
+  if (fault) return fault;
   const rank = staticShape(use, 0).length;
   return staticShape(use, 0).reduce((value, _, axis) => {
-    const taps = axisTaps(use, axis);
-    return taps === undefined ? value : sampled(builder, value, axis, rank, taps);
+    const sampling = axisSampling(use, axis);
+    return sampling === undefined ? value : sampled(builder, value, axis, rank, sampling, use);
   }, x);
 };
 
-function sampled(builder: Builder, value: string, axis: number, rank: number, taps: readonly Tap[]): string {
-  const shape = new Array<number>(rank).fill(1);
+function sampled(builder: Builder, value: string, axis: number, rank: number, { taps, outside }: Sampling, use: OperatorUse): string {
+  const along = (count: number): number[] => new Array<number>(rank).fill(1).with(axis, count);
   const terms = taps.map(({ indices, weights }) => {
-    shape[axis] = weights.length;
     const gathered = builder.op("Gather", [value, builder.integers(indices)], { axis: intValue(axis) });
-    return builder.op("Mul", [gathered, builder.values([...shape], weights)]);
+    return weights.every((weight) => weight === 1)
+      ? gathered
+      : builder.op("Mul", [gathered, builder.values(along(weights.length), weights)]);
   });
-  return terms.reduce((left, right) => builder.op("Add", [left, right]));
+  const sum = terms.reduce((left, right) => builder.op("Add", [left, right]));
+  if (outside === undefined) return sum;
+  const mask = builder.constant(fromNumbers("bool", along(outside.length), outside.map(Number)));
+  return builder.op("Where", [mask, builder.scalar(floatAttribute(use.attributes, "extrapolation_value", 0)), sum]);
 }
 
 /** No axis to reduce: the input itself, where the operator changes no single value. */

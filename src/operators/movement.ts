@@ -324,54 +324,6 @@ function tileMovements(use: OperatorUse): Movement[] {
   return [{ output: 0, pieces: separable(0, input, (tileShape(use) ?? []).map(Number), maps) }];
 }
 
-// Depth and space.
-
-function blockSize(use: OperatorUse): number {
-  requireRank(use, 0, 4, 4);
-  const block = intAttribute(use.attributes, "blocksize", 0);
-  if (!Number.isInteger(block) || block < 1 || block > 2 ** 20) throw attributeFault(use, "blocksize", block, "use 1 or more");
-  return block;
-}
-
-function divided(use: OperatorUse, dim: Dim, divisor: number, axis: number): Dim {
-  return extent([dim], ([size]) => {
-    if (size % divisor !== 0) throw inputFault(use, 0, `of an extent on axis ${axis} that ${divisor} divides`);
-    return size / divisor;
-  });
-}
-
-function depthToSpaceShape(use: OperatorUse): Shape | undefined {
-  const block = blockSize(use);
-  const mode = stringAttribute(use.attributes, "mode", "DCR");
-  if (mode !== "DCR" && mode !== "CRD") throw attributeFault(use, "mode", mode, "use DCR or CRD");
-  const input = shapeOf(use, 0);
-  return input && [input[0], divided(use, input[1], block * block, 1), productOf([input[2], block]), productOf([input[3], block])];
-}
-
-function spaceToDepthShape(use: OperatorUse): Shape | undefined {
-  const block = blockSize(use);
-  const input = shapeOf(use, 0);
-  return input && [input[0], productOf([input[1], block * block]), divided(use, input[2], block, 2), divided(use, input[3], block, 3)];
-}
-
-function depthToSpaceMovements(use: OperatorUse): Movement[] {
-  const block = blockSize(use);
-  const [batch, channels, height, width] = staticShape(use, 0);
-  const depth = channels / (block * block);
-  const piece =
-    stringAttribute(use.attributes, "mode", "DCR") === "DCR"
-      ? transposed(0, [batch, block, block, depth, height, width], [0, 3, 4, 1, 5, 2])
-      : transposed(0, [batch, depth, block, block, height, width], [0, 1, 4, 2, 5, 3]);
-  return [{ output: 0, pieces: [piece] }];
-}
-
-function spaceToDepthMovements(use: OperatorUse): Movement[] {
-  const block = blockSize(use);
-  const [batch, channels, height, width] = staticShape(use, 0);
-  const piece = transposed(0, [batch, channels, height / block, block, width / block, block], [0, 3, 5, 1, 2, 4]);
-  return [{ output: 0, pieces: [piece] }];
-}
-
 // Gather.
 
 function gatherShape(use: OperatorUse): Shape | undefined {
@@ -489,24 +441,6 @@ const forms: readonly MovementForm[] = [
     summary: "the input repeated along its axes",
     infer: (use) => typed(use, tileShape(use)),
     movements: tileMovements,
-  },
-  {
-    name: "DepthToSpace",
-    since: 13,
-    inputs: [1, 1],
-    attributes: { blocksize: required(int()), mode: text("DCR") },
-    summary: "blocks of channels as pixels",
-    infer: (use) => typed(use, depthToSpaceShape(use)),
-    movements: depthToSpaceMovements,
-  },
-  {
-    name: "SpaceToDepth",
-    since: 13,
-    inputs: [1, 1],
-    attributes: { blocksize: required(int()) },
-    summary: "blocks of pixels as channels",
-    infer: (use) => typed(use, spaceToDepthShape(use)),
-    movements: spaceToDepthMovements,
   },
   {
     name: "Gather",

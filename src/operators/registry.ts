@@ -1,6 +1,7 @@
 /** All operator records by name, and their uses in a graph. */
 import type { Attributes, EpilogueStep, Graph, Node } from "../graph/graph.js";
 import { type DType, isFloat } from "../graph/tensor.js";
+import { blockRecords } from "./blocks.js";
 import { convolutionRecords } from "./convolution.js";
 import { indexRecords } from "./index_records.js";
 import { movementRecords } from "./movement.js";
@@ -18,6 +19,7 @@ const records: readonly OperatorRecord[] = [
   ...convolutionRecords,
   ...poolRecords,
   ...reduceRecords,
+  ...blockRecords,
   ...movementRecords,
   ...reshapeRecords,
   ...resizeRecords,

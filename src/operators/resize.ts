@@ -47,6 +47,8 @@ interface AxisScale {
   readonly output: Dim;
   /** Undefined where it is open. */
   readonly scale?: number;
+  /** Output extent as the scale gives it, before it is rounded down; as `output` if absent. */
+  readonly length?: number;
 }
 
 /** Numbers of a constant float input; undefined where it is absent, empty or not constant. */
@@ -78,7 +80,9 @@ function axisScales(use: OperatorUse): AxisScale[] | undefined {
   for (const [position, axis] of axes.entries()) {
     const size = input[axis];
     const value = given[position];
-    if (scales) result[axis] = { output: value === 1 ? size : extent([size], ([n]) => Math.floor(Math.fround(n * value))), scale: value };
+    const length = typeof size === "number" ? Math.fround(size * value) : undefined;
+    if (scales)
+      result[axis] = { output: value === 1 ? size : extent([size], ([n]) => Math.floor(Math.fround(n * value))), scale: value, length };
     else result[axis] = { output: value, ...(typeof size === "number" ? { scale: Math.fround(value / size) } : {}) };
   }
   const policy = word(use, "keep_aspect_ratio_policy");
@@ -98,15 +102,32 @@ function resizeShape(use: OperatorUse): Shape | undefined {
 
 const round = Math.fround;
 
-/** The input coordinate of an output place, in FP32 as ONNX Runtime computes it. */
-function coordinate(transform: string, place: number, scale: number, input: number, output: number): number {
+/** An axis that is sampled; all in FP32, as ONNX Runtime computes. */
+interface Axis {
+  readonly input: number;
+  readonly output: number;
+  readonly scale: number;
+  /** Output extent before it is rounded down. */
+  readonly length: number;
+  /** Start and end of the region of interest, in parts of the axis. */
+  readonly region: readonly [number, number];
+}
+
+/** The input coordinate of an output place. */
+function coordinate(transform: string, place: number, axis: Axis): number {
+  const { input, output, scale, length } = axis;
   switch (transform) {
     case "asymmetric":
       return round(place / scale);
     case "pytorch_half_pixel":
       return output > 1 ? round(round((place + 0.5) / scale) - 0.5) : 0;
     case "align_corners":
-      return output === 1 ? 0 : round(round(place * (input - 1)) / (output - 1));
+      return length === 1 ? 0 : round(round(place * (input - 1)) / round(length - 1));
+    case "tf_crop_and_resize": {
+      const [start, end] = axis.region;
+      if (length === 1) return round(0.5 * (start + end) * (input - 1));
+      return round(round(start * (input - 1)) + round(round(place * round(end - start) * (input - 1)) / round(length - 1)));
+    }
     case "half_pixel_symmetric": {
       const adjustment = round(output / round(scale * input));
       const offset = round((input / 2) * round(1 - adjustment));
@@ -136,63 +157,98 @@ export interface Tap {
   readonly weights: readonly number[];
 }
 
-/** Weights of the four neighbours from floor(position) - 1 on (Keys' cubic convolution). */
-function cubicWeights(fraction: number, a: number): number[] {
-  const near = (t: number): number => ((a + 2) * t - (a + 3)) * t * t + 1;
-  const far = (t: number): number => ((a * t - 5 * a) * t + 8 * a) * t - 4 * a;
-  return [far(fraction + 1), near(fraction), near(1 - fraction), far(2 - fraction)];
+/** How an axis is made: y[i] = sum over taps of weight[i] x[index[i]], and where it lies outside the input. */
+export interface Sampling {
+  readonly taps: readonly Tap[];
+  /** Places that take the extrapolation value; undefined: none. */
+  readonly outside?: readonly boolean[];
 }
 
-/** Samples of one output place: input index (maybe outside) and weight. */
-function samples(use: OperatorUse, position: number, input: number): { index: number; weight: number }[] {
-  const mode = word(use, "mode");
-  if (mode === "nearest") return [{ index: nearest(word(use, "nearest_mode"), position), weight: 1 }];
-  if (mode === "linear") {
-    const inside = Math.min(Math.max(position, 0), input - 1);
-    const low = Math.min(Math.floor(inside), input - 1);
-    return [
-      { index: low, weight: 1 - (inside - low) },
-      { index: low + 1, weight: inside - low },
-    ];
-  }
-  const low = Math.floor(position);
-  const weights = cubicWeights(position - low, floatAttribute(use.attributes, "cubic_coeff_a", -0.75));
-  const list = weights.map((weight, tap) => ({ index: low - 1 + tap, weight }));
-  if (intAttribute(use.attributes, "exclude_outside", 0) === 0) return list;
-  const inside = list.map(({ index, weight }) => ({ index, weight: index >= 0 && index < input ? weight : 0 }));
-  const sum = inside.reduce((total, sample) => total + sample.weight, 0);
-  return inside.map(({ index, weight }) => ({ index, weight: weight / sum }));
+/** Keys' cubic convolution. */
+function cubic(distance: number, a: number): number {
+  const t = Math.abs(distance);
+  if (t <= 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
+  return t < 2 ? ((a * t - 5 * a) * t + 8 * a) * t - 4 * a : 0;
 }
 
-/** The taps of an axis: y[i] = sum over taps of weight[i] x[index[i]]. Undefined: the axis stays as it is. */
-export function axisTaps(use: OperatorUse, axis: number): readonly Tap[] | undefined {
-  const input = staticShape(use, 0)[axis];
-  const { output, scale } = axisScales(use)?.[axis] ?? { output: OPEN };
+/** The kernels, by mode: how far each reaches, and its value. */
+function kernelOf(use: OperatorUse): { reach: number; weight: (distance: number) => number } {
+  const a = floatAttribute(use.attributes, "cubic_coeff_a", -0.75);
+  if (word(use, "mode") === "cubic") return { reach: 2, weight: (distance) => cubic(distance, a) };
+  return { reach: 1, weight: (distance) => Math.max(0, 1 - Math.abs(distance)) };
+}
+
+/** Samples of one output place: input index (maybe outside) and weight. With antialias a kernel widens as the tensor shrinks. */
+function samples(use: OperatorUse, position: number, { input, scale }: Axis): { index: number; weight: number }[] {
+  if (word(use, "mode") === "nearest") return [{ index: nearest(word(use, "nearest_mode"), position), weight: 1 }];
+  const antialias = intAttribute(use.attributes, "antialias", 0) !== 0;
+  const { reach, weight } = kernelOf(use);
+  const narrow = antialias ? Math.min(scale, 1) : 1;
+  const inside = reach === 1 && !antialias ? Math.min(Math.max(position, 0), input - 1) : position;
+  // Of an antialiased place on an element, that element is the last one on the left.
+  const low = antialias ? Math.ceil(inside) - 1 : Math.floor(inside);
+  const first = Math.floor(-reach / narrow) + 1;
+  const list = Array.from({ length: 2 - 2 * first }, (_, tap) => {
+    const index = low + first + tap;
+    return { index, weight: weight((index - inside) * narrow) };
+  });
+  const excludes = reach === 2 && intAttribute(use.attributes, "exclude_outside", 0) !== 0;
+  const kept = excludes ? list.map(({ index, weight }) => ({ index, weight: index >= 0 && index < input ? weight : 0 })) : list;
+  if (!excludes && !antialias) return list;
+  const sum = kept.reduce((total, sample) => total + sample.weight, 0);
+  return kept.map((sample) => ({ index: sample.index, weight: sample.weight / sum }));
+}
+
+/** The sampling of an axis. Undefined: it stays as it is. */
+export function axisSampling(use: OperatorUse, axis: number): Sampling | undefined {
+  const shape = staticShape(use, 0);
+  const input = shape[axis];
+  const scales = axisScales(use);
+  const { output, scale, length } = scales?.[axis] ?? { output: OPEN };
   if (typeof output === "string" || scale === undefined) throw new Error(`${use.op}: open extents`);
-  // ONNX Runtime copies where no extent changes, whatever the scales are.
-  const unchanged = axisScales(use)?.every((other, index) => other.output === staticShape(use, 0)[index]) ?? false;
-  if (unchanged || (scale === 1 && output === input)) return undefined;
   const transform = word(use, "coordinate_transformation_mode");
-  const places = Array.from({ length: output }, (_, place) => samples(use, coordinate(transform, place, scale, input, output), input));
-  return (places[0] ?? []).map((_, tap) => ({
+  const crops = transform === "tf_crop_and_resize";
+  // ONNX Runtime copies where no extent changes, whatever the scales are.
+  const unchanged = scales?.every((other, index) => other.output === shape[index]) ?? false;
+  if (!crops && (unchanged || (scale === 1 && output === input))) return undefined;
+  const own: Axis = { input, output, scale, length: length ?? output, region: regionOf(use, axis, shape.length) };
+  const positions = Array.from({ length: output }, (_, place) => coordinate(transform, place, own));
+  const places = positions.map((position) => samples(use, position, own));
+  const outside = positions.map((position) => crops && (position < 0 || position > input - 1));
+  const taps = (places[0] ?? []).map((_, tap) => ({
     indices: places.map((list) => Math.min(Math.max(list[tap].index, 0), input - 1)),
     weights: places.map((list) => list[tap].weight),
   }));
+  return outside.includes(true) ? { taps, outside } : { taps };
 }
 
-/** Why no mode's samples can be listed: outputs too long, or samples that depend on more than the place on one axis. */
+/** The region of interest along an axis: all starts, then all ends, of the axes that are resized. */
+function regionOf(use: OperatorUse, axis: number, rank: number): [number, number] {
+  const region = floats(use, 1);
+  const axes =
+    intsAttribute(use.attributes, "axes")?.map((each) => (each < 0 ? each + rank : each)) ??
+    Array.from({ length: rank }, (_, each) => each);
+  const place = axes.indexOf(axis);
+  if (region === undefined || place < 0) return [0, 1];
+  if (region.length !== 2 * axes.length) throw inputFault(use, 1, `${2 * axes.length} values: starts, then ends`);
+  return [region[place], region[axes.length + place]];
+}
+
+/** Why no mode's samples can be listed. */
 export function refuseSampling(use: OperatorUse): Reason | undefined {
   const long = resizeShape(use)?.find((size) => Number(size) > LONGEST_LISTED_AXIS);
-  if (long !== undefined) return reason("size", "output", long, `axes of at most ${LONGEST_LISTED_AXIS}`);
-  if (intAttribute(use.attributes, "antialias", 0) !== 0) return reason("attribute", "antialias", 1, "antialias 0");
-  const transform = word(use, "coordinate_transformation_mode");
-  return transform === "tf_crop_and_resize" ? reason("attribute", "coordinate_transformation_mode", transform, "half_pixel") : undefined;
+  return long === undefined ? undefined : reason("size", "output", long, `axes of at most ${LONGEST_LISTED_AXIS}`);
+}
+
+/** Whether it is data movement alone: each element of the output is one of the input. */
+export function isMovement(use: OperatorUse): boolean {
+  return word(use, "mode") === "nearest" && word(use, "coordinate_transformation_mode") !== "tf_crop_and_resize";
 }
 
 function nearestMaps(use: OperatorUse): AxisMap[] {
   return staticShape(use, 0).map((size, axis) => {
-    const taps = axisTaps(use, axis);
-    return taps === undefined ? [run(size)] : compress(taps[0]?.indices ?? []);
+    const sampling = axisSampling(use, axis);
+    return sampling === undefined ? [run(size)] : compress(sampling.taps[0]?.indices ?? []);
   });
 }
 
@@ -203,7 +259,7 @@ function refuseResize(use: OperatorUse): Reason | undefined {
   const mode = word(use, "mode");
   const unsampled = refuseSampling(use);
   if (unsampled !== undefined) return unsampled;
-  if (mode !== "nearest") return reason("attribute", "mode", mode, "nearest");
+  if (!isMovement(use)) return reason("attribute", "mode", mode, "nearest");
   const axes = axisScales(use);
   if (axes === undefined || axes.some(({ output, scale }) => typeof output === "string" || scale === undefined))
     return reason("not-constant", "scales and sizes", "computed at run time", "constants");

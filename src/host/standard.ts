@@ -1,0 +1,142 @@
+/** Rewrites of what ONNX Runtime computes otherwise than the standard says, or not for all of its types. */
+
+import { elementTypeCodes } from "../frontend/onnx/tensor.js";
+import { type Attributes, floatAttribute, intAttribute, intsAttribute, type Node, stringAttribute } from "../graph/graph.js";
+import { type DType, elementCount, fromNumbers, int64Tensor, isFloat } from "../graph/tensor.js";
+import type { Preparation, Rewrite } from "./prepare.js";
+
+/** Makes the nodes of one rewrite: each call adds one and gives its output, which is `output` where that is named. */
+function maker(preparation: Preparation, node: Node) {
+  const nodes: Node[] = [];
+  const add = (op: string, inputs: readonly string[], attributes: Attributes = {}, output?: string): string => {
+    const value = output ?? preparation.fresh(`${node.outputs[0]}_${op.toLowerCase()}`);
+    nodes.push(preparation.node(op, inputs, value, attributes));
+    return value;
+  };
+  const to = (dtype: DType): Attributes => ({ to: { type: "int", value: elementTypeCodes[dtype] } });
+  const constant = (dtype: DType, shape: readonly number[], values: readonly number[]): string =>
+    preparation.constant(`${node.outputs[0]}_value`, fromNumbers(dtype, shape, values));
+  const integers = (values: readonly number[]): string =>
+    preparation.constant(`${node.outputs[0]}_list`, int64Tensor([values.length], values));
+  return { nodes, add, to, constant, integers };
+}
+
+/** Signed integers are shifted as unsigned ones; negative ones to the right by way of their complement. */
+const signedShift: Rewrite = (node, preparation) => {
+  const dtype = preparation.type(node.inputs[0])?.dtype;
+  if (node.op !== "BitShift" || dtype === undefined || !dtype.startsWith("int")) return undefined;
+  const { nodes, add, to, constant } = maker(preparation, node);
+  const [wide, by] = node.inputs.map((input) => add("Cast", [input], to("int64")));
+  const bits = (value: string, type: DType): string => add("BitCast", [value], to(type));
+  const shift = (value: string): string => bits(add("BitShift", [bits(value, "uint64"), bits(by, "uint64")], node.attributes), "int64");
+  const zero = constant("int64", [], [0]);
+  const isRight = stringAttribute(node.attributes, "direction", "") === "RIGHT";
+  const sign = isRight ? add("Where", [add("Less", [wide, zero]), constant("int64", [], [-1]), zero]) : zero;
+  const result = add("BitwiseXor", [shift(add("BitwiseXor", [wide, sign])), sign]);
+  add("Cast", [result], to(dtype), node.outputs[0]);
+  return nodes;
+};
+
+/** The remainder with the divisor's sign, from C's: ONNX Runtime has that one alone for floats. */
+const floatModulo: Rewrite = (node, preparation) => {
+  const dtype = preparation.type(node.inputs[0])?.dtype;
+  if (node.op !== "Mod" || dtype === undefined || !isFloat(dtype) || intAttribute(node.attributes, "fmod", 0) !== 0) return undefined;
+  const { nodes, add, to, constant } = maker(preparation, node);
+  const type: DType = dtype === "float64" ? dtype : "float32";
+  const [a, b] = node.inputs.map((input) => (dtype === type ? input : add("Cast", [input], to(type))));
+  const zero = constant(type, [], [0]);
+  const rest = add("Mod", [a, b], { fmod: { type: "int", value: 1 } });
+  const negative = add("Less", [b, zero]);
+  const isNothing = add("Equal", [rest, zero]);
+  const opposite = add("And", [add("Xor", [add("Less", [rest, zero]), negative]), add("Not", [isNothing])]);
+  const moved = add("Where", [opposite, add("Add", [rest, b]), rest]);
+  const nothing = add("Where", [negative, constant(type, [], [-0]), zero]);
+  const result = add("Where", [isNothing, nothing, moved], {}, dtype === type ? node.outputs[0] : undefined);
+  if (dtype !== type) add("Cast", [result], to(dtype), node.outputs[0]);
+  return nodes;
+};
+
+const powerTypes: readonly DType[] = ["int32", "int64", "float32", "float64"];
+
+/** Exponents of other types than ONNX Runtime takes. */
+const exponent: Rewrite = (node, preparation) => {
+  const [base, own] = node.inputs.map((input) => preparation.type(input)?.dtype);
+  if (node.op !== "Pow" || base === undefined || own === undefined || powerTypes.includes(own) || !powerTypes.includes(base))
+    return undefined;
+  const { nodes, add, to } = maker(preparation, node);
+  const type: DType = isFloat(own) ? "float32" : "int64";
+  const converted = add("Cast", [node.inputs[1]], to(type));
+  return [...nodes, { ...node, inputs: [node.inputs[0], converted] }];
+};
+
+/** Channels first by their own place, then by the place in the block. */
+const channelsFirst: Rewrite = (node, preparation) => {
+  const shape = preparation.shape(node.inputs[0]);
+  if (node.op !== "SpaceToDepth" || stringAttribute(node.attributes, "mode", "DCR") !== "CRD" || shape === undefined) return undefined;
+  const block = intAttribute(node.attributes, "blocksize", 1);
+  const [batch, channels, height, width] = shape;
+  const { nodes, add, integers } = maker(preparation, node);
+  const apart = add("Reshape", [node.inputs[0], integers([batch, channels, height / block, block, width / block, block])]);
+  const turned = add("Transpose", [apart], { perm: { type: "ints", value: [0, 1, 3, 5, 2, 4] } });
+  add("Reshape", [turned, integers([batch, channels * block * block, height / block, width / block])], {}, node.outputs[0]);
+  return nodes;
+};
+
+/** Places count in the extents that the window gives; a larger output is padded to. */
+const unpooledShape: Rewrite = (node, preparation) => {
+  const shape = preparation.shape(node.inputs[0]);
+  if (node.op !== "MaxUnpool" || !node.inputs[2] || shape === undefined) return undefined;
+  const kernel = intsAttribute(node.attributes, "kernel_shape") ?? [];
+  const strides = intsAttribute(node.attributes, "strides") ?? kernel.map(() => 1);
+  const pads = intsAttribute(node.attributes, "pads") ?? kernel.flatMap(() => [0, 0]);
+  const own = [
+    ...shape.slice(0, 2),
+    ...kernel.map((size, axis) => (shape[axis + 2] - 1) * strides[axis] - pads[axis] - pads[kernel.length + axis] + size),
+  ];
+  const { nodes, add, integers } = maker(preparation, node);
+  const plain = preparation.fresh(`${node.outputs[0]}_plain`);
+  nodes.push({ ...node, inputs: node.inputs.slice(0, 2), outputs: [plain] });
+  const missing = add("Sub", [node.inputs[2], integers(own)]);
+  const amounts = add("Concat", [integers(own.map(() => 0)), missing], { axis: { type: "int", value: 0 } });
+  add("Pad", [plain, amounts], {}, node.outputs[0]);
+  return nodes;
+};
+
+/**
+ * With align_corners the last places meet where scale x input ends, be that no whole number; ONNX Runtime rounds it down first. It is the
+ * region of the input that a crop to the rounded extent shows.
+ */
+const alignedCorners: Rewrite = (node, preparation) => {
+  const shape = preparation.shape(node.inputs[0]);
+  const isAligned = stringAttribute(node.attributes, "coordinate_transformation_mode", "") === "align_corners";
+  if (node.op !== "Resize" || !isAligned || !node.inputs[2] || shape === undefined || elementCount(shape) === 0) return undefined;
+  if (preparation.shape(node.inputs[2])?.[0] === 0) return undefined;
+  const axes =
+    intsAttribute(node.attributes, "axes")?.map((axis) => (axis < 0 ? axis + shape.length : axis)) ?? shape.map((_, axis) => axis);
+  const { nodes, add, constant } = maker(preparation, node);
+  const list = (value: number): string =>
+    constant(
+      "float32",
+      [axes.length],
+      axes.map(() => value),
+    );
+  const one = list(1);
+  const extents = constant(
+    "float32",
+    [axes.length],
+    axes.map((axis) => shape[axis]),
+  );
+  const length = add("Mul", [node.inputs[2], extents]);
+  const reach = add("Sub", [length, one]);
+  const safe = add("Where", [add("Equal", [reach, list(0)]), one, reach]);
+  const end = add("Div", [add("Sub", [add("Floor", [length]), one]), safe]);
+  const region = add("Concat", [list(0), end], { axis: { type: "int", value: 0 } });
+  const attributes: Attributes = {
+    ...node.attributes,
+    coordinate_transformation_mode: { type: "string", value: "tf_crop_and_resize" },
+    extrapolation_value: { type: "float", value: floatAttribute(node.attributes, "extrapolation_value", 0) },
+  };
+  return [...nodes, { ...node, inputs: [node.inputs[0], region, node.inputs[2]], attributes }];
+};
+
+export const standardForms: readonly Rewrite[] = [signedShift, floatModulo, exponent, channelsFirst, unpooledShape, alignedCorners];
