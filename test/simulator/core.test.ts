@@ -300,3 +300,21 @@ it("refuses a program whose memory image is too large", () => {
   const large = program([dram("x", "input", "float32", [2 ** 20, 1100])], []);
   expect(refusal(() => createCore(large, { threads: 1 }))).toContain("NCC0855: test: ");
 });
+
+it("cores take turns on the same threads, whichever is disposed of first", () => {
+  const [first, inputs] = product(64, 32, 200, 2, true);
+  const [second, others] = product(100, 40, 300, 1, false);
+  const wanted = [interpret(first, inputs), interpret(second, others)];
+  for (const order of [
+    [0, 1],
+    [1, 0],
+  ]) {
+    const cores = [createCore(first, { threads: 3 }), createCore(second, { threads: 3 })];
+    const given = [inputs, others];
+    for (const core of [0, 1, 1, 0]) expect(cores[core].run(given[core])).toEqual(wanted[core]);
+    cores[order[0]].dispose();
+    expect(() => cores[order[0]].run(given[order[0]])).toThrow("disposed");
+    expect(cores[order[1]].run(given[order[1]])).toEqual(wanted[order[1]]);
+    cores[order[1]].dispose();
+  }
+});

@@ -15,11 +15,8 @@ import {
 import { kernelType } from "./common.js";
 
 /** Byte addresses of the control block, each word on a cache line of its own. */
-export const control = { arrived: 0, generation: 64, sleepers: 128, first: 192, last: 196 } as const;
-export const controlBytes = 256;
-
-/** The value of `last` that ends the workers. */
-export const stopWorking = -1;
+const control = { arrived: 0, generation: 64, sleepers: 128 } as const;
+export const controlBytes = 192;
 
 /**
  * A record: kernel function, address of its arguments, 1 if a barrier stands before it, bytes from one thread's arguments to the next.
@@ -56,7 +53,7 @@ function emitBarrier(module: ModuleBuilder): FunctionBuilder {
   });
 }
 
-/** Exports `run(first, last, thread, threads)` (addresses of records), `start(threads)` and `work(thread, threads)`. */
+/** Exports `run(first, last, thread, threads)`: the records at those addresses. Threads leave it when all have come to its end. */
 export function emitRun(module: ModuleBuilder): void {
   const barrier = emitBarrier(module);
   const run = module.function({ parameters: ["i32", "i32", "i32", "i32"] }, (f) => {
@@ -78,18 +75,5 @@ export function emitRun(module: ModuleBuilder): void {
     });
     f.if(several, () => f.call(barrier, threads));
   });
-  const work = module.function({ parameters: ["i32", "i32"] }, (f) => {
-    const last = f.local("i32");
-    const more = scalar("i32.ne", last, i32(stopWorking));
-    f.doWhile(() => {
-      f.call(barrier, f.parameter(1, "i32"));
-      f.set(last, loadI32(i32(control.last)));
-      f.if(more, () => f.call(run, loadI32(i32(control.first)), last, f.parameter(0, "i32"), f.parameter(1, "i32")));
-      return more;
-    });
-  });
-  const start = module.function({ parameters: ["i32"] }, (f) => f.call(barrier, f.parameter(0, "i32")));
   module.export("run", run);
-  module.export("work", work);
-  module.export("start", start);
 }
