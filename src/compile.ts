@@ -11,6 +11,7 @@ import {
   type SourceOperator,
 } from "./frontend/index.js";
 import type { Graph } from "./graph/graph.js";
+import { resolveName } from "./graph/names.js";
 import { printGraph } from "./graph/text.js";
 import { verifyGraph } from "./graph/verify.js";
 import { hostModel } from "./host/prepare.js";
@@ -54,10 +55,12 @@ export interface CompileResult {
 }
 
 /** A model whose nodes are known to run on a NeuronCore, or why not. */
-interface CheckedModel extends Pick<ImportedModel, "framework" | "files"> {
+interface CheckedModel extends Pick<ImportedModel, "framework" | "files" | "aliases"> {
   /** Normalised. */
   readonly graph: Graph;
   readonly source: readonly SourceOperator[];
+  /** Names of source operators that the user wants on the CPU. */
+  readonly keep: ReadonlySet<string>;
   /** By name of the normalised graph's nodes. */
   readonly verdicts: ReadonlyMap<string, Reason | undefined>;
 }
@@ -74,7 +77,7 @@ export async function compileModel(path: string, options: CompileOptions = {}): 
   options.progress?.("partition");
   const parts = partition(graph, model.verdicts, {
     minimumSegmentSize: options.minimumSegmentSize,
-    noFuse: new Set(options.noFuseOps),
+    noFuse: model.keep,
     forceFuse: new Set(options.forceFuseOps),
     sourceNames: new Set(source.map((operator) => operator.name)),
     price: priceModel(graph, (node) => flopsOf(graph, node)),
@@ -96,7 +99,11 @@ export async function compileModel(path: string, options: CompileOptions = {}): 
     name: graph.name,
     source: { framework: model.framework, ...fingerprint(model.files) },
     options: settings,
-    signature: { inputs: staticSignatures(graph, graph.inputs), outputs: valueSignatures(graph, graph.outputs) },
+    signature: {
+      inputs: staticSignatures(graph, graph.inputs),
+      outputs: valueSignatures(graph, graph.outputs),
+      ...(model.aliases ? { aliases: Object.fromEntries(model.aliases) } : {}),
+    },
     operators: placeOperators(source, graph, parts),
     subgraphs,
     constants: [...constants.keys()],
@@ -153,7 +160,8 @@ export async function checkModel(path: string, options: CheckOptions = {}): Prom
   }
   const types = imported.graph.inputs.map((name) => ({ name, type: imported.graph.types.get(name) }));
   const bind = bindOptions(options);
-  const given = new Set([bind.inputShapes, bind.inputValues, bind.ioConfig?.inputs].flatMap((values) => [...(values?.keys() ?? [])]));
+  const names = [bind.inputShapes, bind.inputValues, bind.ioConfig?.inputs].flatMap((values) => [...(values?.keys() ?? [])]);
+  const given = new Set(names.map((name) => resolveName(name, imported.graph.inputs, imported.aliases) ?? name));
   const open = types.filter(({ name, type }) => !given.has(name) && type?.shape?.every((extent) => typeof extent === "number") !== true);
   const onlyBatch = open.every(({ type }) => type?.shape?.every((extent, axis) => typeof extent === "number" || axis === 0));
   if (!onlyBatch) {
@@ -196,18 +204,26 @@ function bindOptions({ batchSize, inputShapes, inputValues, ioConfig }: CompileO
   return { batchSize, inputShapes, inputValues, ioConfig: ioConfig === undefined ? undefined : parseIoConfig(ioConfig) };
 }
 
+/** The operators that the user names, and those of types that are none of the user's list. */
+function keptOnHost(source: readonly SourceOperator[], { noFuseOps = [], supportedOpTypes }: CompileOptions): ReadonlySet<string> {
+  const listed = supportedOpTypes && new Set(supportedOpTypes);
+  return new Set([...noFuseOps, ...source.flatMap(({ name, type }) => (listed === undefined || listed.has(type) ? [] : [name]))]);
+}
+
 /** Import, normalise, check. */
 async function check(path: string, options: CompileOptions, bind: BindOptions, given?: ImportedModel): Promise<CheckedModel> {
   options.progress?.("import");
-  const { graph: imported, operators: source, framework, files } = given ?? (await importModel(path, importOptions(options)));
+  const model = given ?? (await importModel(path, importOptions(options)));
+  const { graph: imported, operators: source, framework, files, aliases } = model;
+  const keep = keptOnHost(source, options);
   options.observe?.("import", () => text(imported));
   options.progress?.("normalise");
   const normalised = await normalise(imported, {
-    bind,
+    bind: { ...bind, aliases },
     // Loaded only for a model that has something to fold.
     evaluate: async (piece, inputs) => (await import("./host/index.js")).runGraph(piece, inputs),
     operators: { recordOf, inferTypes, decompose, runsOnNeuron: (piece, node) => checkNode(piece, node) === undefined },
-    keep: new Set(options.noFuseOps),
+    keep,
     observe: (pass, after) => {
       if (options.verifyEach) verify(pass, after);
       options.observe?.(`normalise ${pass}`, () => text(after));
@@ -220,7 +236,7 @@ async function check(path: string, options: CompileOptions, bind: BindOptions, g
   options.observe?.("check", () =>
     [...verdicts].map(([name, reason]) => `${name}: ${reason ? describeReason(reason) : "runs on a NeuronCore"}\n`).join(""),
   );
-  return { framework, files, graph, source, verdicts };
+  return { framework, files, aliases, graph, source, keep, verdicts };
 }
 
 function text(graph: Graph): string {

@@ -24,5 +24,6 @@ export { readTensorFile } from "./runtime/files/files.js";
 export { readNpy, writeNpy } from "./runtime/files/npy.js";
 export type { LoadOptions, Model } from "./runtime/model.js";
 export { randomTensor, zeros } from "./runtime/random.js";
+export { type CompiledSavedModel, compileSavedModel, type SavedModelOptions } from "./saved_model.js";
 export { batchByRoofline, coresByWeights, type Suggestion, type SuggestOptions, suggest, type Trial } from "./suggest.js";
 export { version } from "./version.js";

@@ -25,6 +25,8 @@ export interface CompileOptions {
   readonly minimumSegmentSize?: number;
   readonly noFuseOps?: readonly string[];
   readonly forceFuseOps?: readonly string[];
+  /** Types of the model's operators, as its framework calls them, that may be on NeuronCores; all that can if absent. */
+  readonly supportedOpTypes?: readonly string[];
   readonly enableSaturateInfinity?: boolean;
   readonly enableFastLoadingNeuronBinaries?: boolean;
   readonly enableFastContextSwitch?: boolean;

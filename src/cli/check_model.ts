@@ -6,7 +6,7 @@ import { type Framework, frameworks } from "../frontend/model.js";
 import type { Manifest } from "../neff/artifact.js";
 import { version } from "../version.js";
 import { readValues } from "./files.js";
-import { inputFile, inputShape, oneOf, wholeNumber } from "./flags.js";
+import { inputFile, inputShape, once, oneOf, wholeNumber } from "./flags.js";
 import { columns, groupBy } from "./format.js";
 import { type Streams, Terminal } from "./terminal.js";
 
@@ -45,8 +45,12 @@ export function checkModelCommand(streams: Streams): Command {
     .option("--input-shape <name=shape>", "shape of one input, as NAME=1,3,224,224; may be repeated", inputShape)
     .option("--input-value <name=file>", "fix an input's value, from a .npy, .npz or .pb; may be repeated", inputFile)
     .option("--framework <name>", `${frameworks.join(" or ")}; found from the file if absent`, oneOf("--framework", frameworks))
-    .option("--signature <name>", "of a SavedModel: the signature to check; serving_default, else the first if absent")
-    .option("--tag-set <tags>", "of a SavedModel: the tags of the meta graph to check, comma-separated; the one that has serve if absent")
+    .option("--signature <name>", "of a SavedModel: the signature to check; serving_default, else the first if absent", once("--signature"))
+    .option(
+      "--tag-set <tags>",
+      "of a SavedModel: the tags of the meta graph to check, comma-separated; the one that has serve if absent",
+      once("--tag-set"),
+    )
     .option("--json", "print one JSON object")
     .action((path: string, flags: CheckFlags) => check(path, flags, new Terminal(streams, "WARN", flags.json)));
 }

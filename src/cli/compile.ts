@@ -1,15 +1,16 @@
 /** `neuronc compile`: the compiler's command line. */
 import { resolve } from "node:path";
-import type { Command } from "commander";
+import { Command, CommanderError } from "commander";
 import type { CompileReport } from "../compile.js";
 import { userError } from "../diagnostics/diagnostic.js";
 import { type Framework, frameworks } from "../frontend/model.js";
 import type { CompileOptions } from "../options.js";
 import { checkWritable, readValues, writeWhole } from "./files.js";
-import { collect, inputFile, inputShape, ioConfig, logLevel, oneOf, pipelineCores, wholeNumber } from "./flags.js";
+import { collect, inputFile, inputShape, ioConfig, logLevel, once, oneOf, pipelineCores, wholeNumber } from "./flags.js";
 import { bytes, flops, groupBy, percent, significant, table } from "./format.js";
 import { stageReport } from "./stage_report.js";
 import { type LogLevel, type Streams, Terminal } from "./terminal.js";
+import { usageMessage } from "./usage.js";
 
 /** The phases whose result `--print-ir-after` shows. */
 export const printablePhases = ["import", "normalise", "check", "partition", "lower", "schedule"] as const;
@@ -33,6 +34,7 @@ interface CompileFlags {
   /** Of --no-fuse-ops: commander drops the `no`, and gives true where the flag is absent. */
   fuseOps: string[] | true;
   forceFuseOps?: string[];
+  supportedOpTypes?: string[];
   enableSaturateInfinity?: boolean;
   enableFastLoadingNeuronBinaries?: boolean;
   enableFastContextSwitch?: boolean;
@@ -47,13 +49,44 @@ interface CompileFlags {
 
 /** Adds `compile` to a command. */
 export function addCompile(program: Command, streams: Streams): void {
-  program
-    .command("compile")
+  withFlags(program.command("compile"))
     .description("compile a model to a NEFF file")
     .argument("<model...>", "an ONNX file, a SavedModel's folder or a frozen GraphDef")
+    .action(async (models: string[], flags: CompileFlags, command: Command) => {
+      const level = flags.verbose ?? command.optsWithGlobals<{ verbose?: LogLevel }>().verbose;
+      await compile(models, flags, new Terminal(streams, level, flags.json));
+    });
+}
+
+/**
+ * The options that compiler arguments ask for, word by word as the vendor's integrations list them (`compiler_args`).
+ * Errors: those of the command line.
+ */
+export function compilerArguments(words: readonly string[]): CompileOptions {
+  const command = withFlags(new Command("compile")).exitOverride();
+  command.configureOutput({ writeOut: () => undefined, writeErr: () => undefined });
+  try {
+    command.parse([...words], { from: "user" });
+  } catch (error) {
+    throw error instanceof CommanderError ? userError("NCC0401", { message: usageMessage(error) }) : error;
+  }
+  return optionsOf(command.opts<CompileFlags>());
+}
+
+function withFlags(command: Command): Command {
+  return command
+
     .option("--framework <name>", `${frameworks.join(" or ")}; found from the file if absent`, oneOf("--framework", frameworks))
-    .option("--signature <name>", "of a SavedModel: the signature to compile; serving_default, else the first if absent")
-    .option("--tag-set <tags>", "of a SavedModel: the tags of the meta graph to compile, comma-separated; the one that has serve if absent")
+    .option(
+      "--signature <name>",
+      "of a SavedModel: the signature to compile; serving_default, else the first if absent",
+      once("--signature"),
+    )
+    .option(
+      "--tag-set <tags>",
+      "of a SavedModel: the tags of the meta graph to compile, comma-separated; the one that has serve if absent",
+      once("--tag-set"),
+    )
     .option("--io-config <json>", "shapes and types of inputs, and outputs: JSON or a file that holds it", ioConfig)
     .option("--batch-size <n>", "extent of every input's open first dimension", wholeNumber("--batch-size", 1, LARGEST))
     .option("--input-shape <name=shape>", "shape of one input, as NAME=1,3,224,224; may be repeated", inputShape)
@@ -70,6 +103,7 @@ export function addCompile(program: Command, streams: Streams): void {
     .option("--minimum-segment-size <n>", "fewest operators of a Neuron subgraph", wholeNumber("--minimum-segment-size", 0, LARGEST))
     .option("--no-fuse-ops <names...>", "operators to leave on the CPU")
     .option("--force-fuse-ops <names...>", "operators to put on NeuronCores, whatever it costs")
+    .option("--supported-op-types <types...>", "types of operators that may be on NeuronCores; all that list-operators names if absent")
     .option("--enable-saturate-infinity", "turn infinities into the largest numbers before operations that would give NaN")
     .option("--enable-fast-loading-neuron-binaries", "write the artifact uncompressed")
     .option("--enable-fast-context-switch", "load weights at the start of each inference instead of with the model")
@@ -79,11 +113,7 @@ export function addCompile(program: Command, streams: Streams): void {
     .option("--verify-each", "check the graph after every pass and the program after scheduling")
     .option("--report", "print how busy each stage keeps its engines, what it moves, and how near it is to the roofs")
     .option("--json", "print one JSON object")
-    .option("--verbose <level>", "DEBUG, INFO, WARN or ERROR", logLevel)
-    .action(async (models: string[], flags: CompileFlags, command: Command) => {
-      const level = flags.verbose ?? command.optsWithGlobals<{ verbose?: LogLevel }>().verbose;
-      await compile(models, flags, new Terminal(streams, level, flags.json));
-    });
+    .option("--verbose <level>", "DEBUG, INFO, WARN or ERROR", logLevel);
 }
 
 async function compile(models: readonly string[], flags: CompileFlags, terminal: Terminal): Promise<void> {
@@ -112,8 +142,8 @@ async function compile(models: readonly string[], flags: CompileFlags, terminal:
   else terminal.print(describe(result, flags.report === true));
 }
 
-function compileOptions(flags: CompileFlags, terminal: Terminal): CompileOptions {
-  const wanted = flags.printIrAfter ?? [];
+/** What the flags say of the compile itself. */
+function optionsOf(flags: CompileFlags): CompileOptions {
   return {
     framework: flags.framework,
     signature: flags.signature,
@@ -128,10 +158,18 @@ function compileOptions(flags: CompileFlags, terminal: Terminal): CompileOptions
     minimumSegmentSize: flags.minimumSegmentSize,
     noFuseOps: flags.fuseOps === true ? undefined : flags.fuseOps,
     forceFuseOps: flags.forceFuseOps,
+    supportedOpTypes: flags.supportedOpTypes,
     enableSaturateInfinity: flags.enableSaturateInfinity,
     enableFastLoadingNeuronBinaries: flags.enableFastLoadingNeuronBinaries,
     enableFastContextSwitch: flags.enableFastContextSwitch,
     verifyEach: flags.verifyEach,
+  };
+}
+
+function compileOptions(flags: CompileFlags, terminal: Terminal): CompileOptions {
+  const wanted = flags.printIrAfter ?? [];
+  return {
+    ...optionsOf(flags),
     progress: (phase) => terminal.progress(`neuronc: ${phase}`),
     log: (level, message) => terminal.log(level, message),
     observe: (phase, text) => {

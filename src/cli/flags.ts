@@ -26,6 +26,14 @@ export function pipelineCores(flag: string): (value: string) => number | "auto" 
   return (value) => (value.toLowerCase() === "auto" ? "auto" : number(value));
 }
 
+/** A word of a flag that can't be given twice. */
+export function once(flag: string): (value: string, before?: string) => string {
+  return (value, before) => {
+    if (before !== undefined) throw userError("NCC0402", { flag, value, expected: `given twice, ${before} before; keep one` });
+    return value;
+  };
+}
+
 /** One of some words, in any case. */
 export function oneOf<const W extends string>(flag: string, words: readonly W[]): (value: string) => W {
   return (value) => {

@@ -4,6 +4,7 @@ import { CommanderError } from "commander";
 import { UserError, userError } from "../diagnostics/diagnostic.js";
 import { version } from "../version.js";
 import { processStreams, type Streams } from "./terminal.js";
+import { usageMessage } from "./usage.js";
 
 export const exitCodes = { success: 0, user: 1, internal: 70 } as const;
 
@@ -51,11 +52,6 @@ function prepare(command: Command, streams: Streams): void {
   command.exitOverride();
   command.configureOutput({ writeOut: (text) => streams.out(text), writeErr: () => undefined, outputError: () => undefined });
   for (const inner of command.commands) prepare(inner, streams);
-}
-
-function usageMessage(error: CommanderError): string {
-  if (error.code === "commander.help") return "a command is missing; see --help";
-  return `${error.message.replace(/^error: /, "").replace(/\n/g, " ")}; see --help`;
 }
 
 /** The report of a bug. Without the stack: NEURONC_DEBUG=1 adds it. */

@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { userError } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import type { RunReport } from "../execute.js";
+import { resolveName } from "../graph/names.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { Signature } from "../neff/artifact.js";
 import { version } from "../version.js";
@@ -70,12 +71,16 @@ async function readInputs(signature: Signature, sources: ReadonlyMap<string, Inp
   const { readTensorFile } = await import("../runtime/files/files.js");
   const { randomTensor, zeros } = await import("../runtime/random.js");
   const names = signature.inputs.map((input) => input.name);
-  for (const name of sources.keys()) {
-    if (!names.includes(name)) throw userError("NCC0351", { name, hint: didYouMean(name, names), inputs: names.join(", ") || "none" });
+  const aliases = new Map(Object.entries(signature.aliases ?? {}));
+  const given = new Map<string, InputSource>();
+  for (const [name, source] of sources) {
+    const input = resolveName(name, names, aliases);
+    if (input === undefined) throw userError("NCC0351", { name, hint: didYouMean(name, names), inputs: names.join(", ") || "none" });
+    given.set(input, source);
   }
   return new Map(
     signature.inputs.map(({ name, dtype, shape }) => {
-      const source: InputSource = sources.get(name) ?? { kind: "random", seed: 0 };
+      const source: InputSource = given.get(name) ?? { kind: "random", seed: 0 };
       if (source.kind === "file") return [name, readTensorFile(source.path, name)];
       return [name, source.kind === "zeros" ? zeros(dtype, shape) : randomTensor(dtype, shape, source.seed, name)];
     }),

@@ -15,6 +15,8 @@ export interface ImportedModel {
   readonly graph: Graph;
   /** In the source model's order. */
   readonly operators: readonly SourceOperator[];
+  /** Other names of inputs and outputs: the keys of the signature, with the values' names. */
+  readonly aliases?: ReadonlyMap<string, string>;
   /** Every file that was read, the model's own first. */
   readonly files: readonly string[];
 }

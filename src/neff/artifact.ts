@@ -11,7 +11,14 @@ const staticValue = { fields: { name: "string", dtype: "dtype", shape: { list: "
 /** A value whose shape may depend on data, as results of CPU operators may; no shape where even the rank does. */
 const value = { fields: { name: "string", dtype: "dtype", shape: { optional: { list: "dim" } } } } as const;
 
-const signature = { fields: { inputs: { list: staticValue }, outputs: { list: value } } } as const;
+const signature = {
+  fields: {
+    inputs: { list: staticValue },
+    outputs: { list: value },
+    /** Other names of inputs and outputs: the keys of a TensorFlow signature. */
+    aliases: { optional: { record: "string" } },
+  },
+} as const;
 
 /** One NeuronCore's part of a Neuron subgraph. Its files are `<subgraph>/core<core>.asm` and `.weights`. */
 const stage = {

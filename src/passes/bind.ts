@@ -2,25 +2,18 @@
 import { type Diagnostic, diagnostic, UserError, userError } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import type { Dim, Graph, TensorType } from "../graph/graph.js";
-import type { Tensor } from "../graph/tensor.js";
+import { resolveName } from "../graph/names.js";
 import type { BindOptions, IoConfig, NormaliseOptions } from "./options.js";
 
 function formatShape(shape: readonly Dim[]): string {
   return `[${shape.join(", ")}]`;
 }
 
-/** TensorFlow's `name:0` means the value `name`. */
-function resolve(name: string, names: readonly string[]): string | undefined {
-  if (names.includes(name)) return name;
-  const bare = name.replace(/:0$/, "");
-  return names.includes(bare) ? bare : undefined;
-}
-
 /** The shapes that the user gave, by input; checks names, and that two sources agree. */
 function givenShapes(graph: Graph, bind: BindOptions): Map<string, { shape: readonly number[]; source: string }> {
   const given = new Map<string, { shape: readonly number[]; source: string }>();
   const give = (name: string, shape: readonly number[], source: string) => {
-    const input = resolve(name, graph.inputs);
+    const input = resolveName(name, graph.inputs, bind.aliases);
     if (input === undefined) {
       throw userError("NCC0351", { name, hint: didYouMean(name, graph.inputs), inputs: graph.inputs.join(", ") });
     }
@@ -37,13 +30,13 @@ function givenShapes(graph: Graph, bind: BindOptions): Map<string, { shape: read
   return given;
 }
 
-function checkIoConfig(graph: Graph, config: IoConfig): void {
+function checkIoConfig(graph: Graph, config: IoConfig, aliases: BindOptions["aliases"]): void {
   for (const [name, { dtype }] of config.inputs) {
-    const declared = graph.types.get(resolve(name, graph.inputs) ?? "")?.dtype;
+    const declared = graph.types.get(resolveName(name, graph.inputs, aliases) ?? "")?.dtype;
     if (declared !== undefined && declared !== dtype) throw userError("NCC0361", { name, dtype, declared });
   }
   for (const name of config.outputs) {
-    if (resolve(name, graph.outputs) !== undefined) continue;
+    if (resolveName(name, graph.outputs, aliases) !== undefined) continue;
     throw userError("NCC0362", { name, hint: didYouMean(name, graph.outputs), outputs: graph.outputs.join(", ") });
   }
 }
@@ -117,10 +110,10 @@ function openDimensions(graph: Graph, types: ReadonlyMap<string, TensorType>): D
 }
 
 /** The graph with the values of some inputs, which have their declared types, as constants. */
-function fixInputs(graph: Graph, values: ReadonlyMap<string, Tensor>): Graph {
+function fixInputs(graph: Graph, { inputValues = new Map(), aliases }: BindOptions): Graph {
   const constants = new Map(graph.constants);
-  for (const [name, value] of values) {
-    const input = resolve(name, graph.inputs)!;
+  for (const [name, value] of inputValues) {
+    const input = resolveName(name, graph.inputs, aliases)!;
     const declared = graph.types.get(input)?.dtype;
     if (declared !== undefined && declared !== value.dtype) throw userError("NCC0372", { name, seen: value.dtype, expected: declared });
     constants.set(input, value);
@@ -130,8 +123,8 @@ function fixInputs(graph: Graph, values: ReadonlyMap<string, Tensor>): Graph {
 
 /** Throws UserError NCC0351 to NCC0362 and NCC0372: unknown names, shapes that don't fit, contradictions, and what stays open. */
 export function bind(graph: Graph, options: Pick<NormaliseOptions, "bind">): Graph {
-  const { batchSize, ioConfig } = options.bind;
-  if (ioConfig) checkIoConfig(graph, ioConfig);
+  const { aliases, batchSize, ioConfig } = options.bind;
+  if (ioConfig) checkIoConfig(graph, ioConfig, aliases);
   const symbols = new Symbols();
   const given = givenShapes(graph, options.bind);
   for (const [input, { shape, source }] of given) takeShape(input, graph.types.get(input), shape, source, symbols);
@@ -149,5 +142,5 @@ export function bind(graph: Graph, options: Pick<NormaliseOptions, "bind">): Gra
   }
   const open = openDimensions(graph, types);
   if (open) throw new UserError([open]);
-  return fixInputs({ ...graph, types }, options.bind.inputValues ?? new Map());
+  return fixInputs({ ...graph, types }, options.bind);
 }

@@ -16,6 +16,8 @@ export interface BindOptions {
   /** Inputs that become constants. */
   readonly inputValues?: ReadonlyMap<string, Tensor>;
   readonly ioConfig?: IoConfig;
+  /** Other names of inputs and outputs. */
+  readonly aliases?: ReadonlyMap<string, string>;
 }
 
 /** Runs a graph of ordinary ONNX operators; used for constants. */

@@ -52,16 +52,21 @@ export function declaredPort(nodes: Nodes, name: string, user: User): Port {
   };
 }
 
-/** The placeholders that tensors need, where they are not fed; in the order of the nodes. */
-export function placeholders(nodes: Nodes, outputs: readonly string[], fed: ReadonlySet<string>): string[] {
-  const seen = new Set<string>();
-  const stack = outputs.map(parseTensorName);
+/** The nodes that tensors need, up to those that are fed. */
+export function neededNodes(nodes: Nodes, outputs: readonly Port[], fed: ReadonlySet<string>): ReadonlySet<string> {
+  const needed = new Set<string>();
+  const stack = outputs.map(({ name }) => parseTensorName(name));
   for (let reference = stack.pop(); reference !== undefined; reference = stack.pop()) {
-    if (seen.has(reference.node) || fed.has(referenceName(reference))) continue;
-    seen.add(reference.node);
+    if (needed.has(reference.node) || fed.has(referenceName(reference))) continue;
+    needed.add(reference.node);
     stack.push(...(nodes.get(reference.node)?.inputs ?? []));
   }
-  const isOpen = ({ name, op }: SourceNode) => seen.has(name) && (op === "Placeholder" || op === "PlaceholderV2");
+  return needed;
+}
+
+/** The placeholders, which only a request gives a value, in the order of the nodes. */
+export function placeholders(nodes: Nodes): string[] {
+  const isOpen = ({ op }: SourceNode) => op === "Placeholder" || op === "PlaceholderV2";
   return [...nodes.values()].filter(isOpen).map(({ name }) => `${name}:0`);
 }
 

@@ -13,5 +13,6 @@ export async function listTensorFlow(path: string, options: ReadOptions = {}): P
 export async function importTensorFlow(path: string, options: ReadOptions = {}): Promise<ImportedModel> {
   const { graph: flat, files } = await readTensorFlow(path, options);
   const { graph, operators } = convertTensorFlow(flat);
-  return { framework: "TENSORFLOW", graph, operators, files };
+  const aliases = new Map([...flat.outputs, ...flat.inputs].map(({ key, name }) => [key, name]));
+  return { framework: "TENSORFLOW", graph, operators, aliases, files };
 }

@@ -6,12 +6,12 @@ import { savedModelFiles, tensorFlowKind } from "../detect.js";
 import { modelStats, readWhole, reasonOf, statsOf } from "../files.js";
 import type { Port } from "./builder.js";
 import { variableReader } from "./checkpoint.js";
-import { cutGraph, declaredPort, lastTensors, placeholders } from "./cut.js";
+import { cutGraph, declaredPort, lastTensors, neededNodes, placeholders } from "./cut.js";
 import type { FlatGraph, FlatShape } from "./flat.js";
 import { Flattener, type FlattenOptions } from "./flatten.js";
 import { decode, type GraphDef, type MessageName, type Messages } from "./schema.js";
-import { chooseMetaGraph, chooseSignature, runnableSignatures } from "./signature.js";
-import { graphNodes, type Library, libraryOf, type SourceGraph } from "./source.js";
+import { chooseMetaGraph, chooseSignature, runnableSignatures, type Signature } from "./signature.js";
+import { graphNodes, type Library, libraryOf, parseTensorName, type SourceGraph, type SourceNode } from "./source.js";
 import { structured } from "./structure.js";
 import { parseText } from "./text.js";
 import { assignments, nameOf } from "./trace.js";
@@ -97,14 +97,15 @@ function readSavedModel(file: ModelFile, options: ReadOptions): TensorFlowModel 
   const proto = meta.graph_def;
   if (proto === null) throw userError("NCC0132", { path, reason: "its meta graph has no graph; is it cut short?" });
   const signature = chooseSignature(path, meta, options.signature);
+  const { inputs, outputs } = portsOf(graphNodes(proto), options, signature);
   const seen = new Set<string>();
   const graph = flatten({
     path,
     proto,
     user: `signature ${signature.name}`,
     signature: signature.name,
-    inputs: signature.inputs,
-    outputs: signature.outputs,
+    inputs,
+    outputs,
     variables: (source, library) => variableReader({ folder: dirname(path), meta, graph: source, library }, seen),
   });
   return { graph, files: [path, ...[...seen].sort()], signatures: runnableSignatures(meta) };
@@ -115,26 +116,47 @@ function readGraphDef(file: ModelFile, options: ReadOptions): TensorFlowModel {
   const proto = parse(file, "GraphDef");
   if (proto.node.length === 0) throw userError("NCC0132", { path, reason: "it has no nodes; is it cut short?" });
   const nodes = graphNodes(proto);
-  const user = "the io-config";
-  const outputs = options.outputs?.length ? options.outputs : lastTensors(nodes);
-  if (outputs.length === 0) throw userError("NCC0155", { path });
-  const cuts = [...(options.inputs ?? [])].map(([name, given]) => {
-    const port = declaredPort(nodes, name, user);
-    return { ...port, dtype: port.dtype ?? given.dtype, shape: port.shape ?? given.shape };
-  });
-  const open = placeholders(nodes, outputs, new Set(cuts.map(({ name }) => name)));
+  const last = lastTensors(nodes);
+  const wanted = options.outputs?.length ? options.outputs : last;
+  if (wanted.length === 0) throw userError("NCC0155", { path });
+  const port = (name: string) => declaredPort(nodes, name, ioConfig);
+  const own = { inputs: placeholders(nodes).map(port), outputs: last.map(port) };
+  const { inputs, outputs } = portsOf(nodes, { ...options, outputs: wanted }, own);
   const graph = flatten({
     path,
     proto,
-    user,
+    user: ioConfig,
     signature: "the graph",
-    inputs: [...cuts, ...open.map((name) => declaredPort(nodes, name, user))],
-    outputs: outputs.map((name) => declaredPort(nodes, name, user)),
+    inputs,
+    outputs,
     variables: () => (variable) => {
       throw userError("NCC0158", { node: variable.name, variable: variable.name });
     },
   });
   return { graph, files: [path], signatures: [] };
+}
+
+const ioConfig = "the io-config";
+
+type Ports = Pick<Signature, "inputs" | "outputs">;
+
+/**
+ * What is fed and fetched: what the io-config names, by tensor or by key. Of the model's own inputs, those stay that are needed besides;
+ * its own outputs stay where none are named.
+ */
+function portsOf(nodes: ReadonlyMap<string, SourceNode>, { inputs, outputs }: ReadOptions, own: Ports): Ports {
+  if (!inputs?.size && !outputs?.length) return own;
+  const find = (ports: readonly Port[], name: string) =>
+    ports.find((port) => port.key === name || port.name === name || port.name === `${name}:0`) ?? declaredPort(nodes, name, ioConfig);
+  const fetched = outputs?.length ? outputs.map((name) => find(own.outputs, name)) : own.outputs;
+  const fed = [...(inputs ?? [])].map(([name, given]) => {
+    const port = find(own.inputs, name);
+    return { ...port, dtype: port.dtype ?? given.dtype, shape: port.shape ?? given.shape };
+  });
+  const names = new Set(fed.map(({ name }) => name));
+  const needed = neededNodes(nodes, fetched, names);
+  const open = own.inputs.filter(({ name }) => !names.has(name) && needed.has(parseTensorName(name).node));
+  return { inputs: [...fed, ...open], outputs: fetched };
 }
 
 /** The flat graph between a source's inputs and outputs. */
