@@ -35,7 +35,6 @@ export function manifestOptions(options: CompileOptions): ManifestOptions {
 export function notesOn(options: ManifestOptions, parts: Partition): string[] {
   const notes: string[] = [];
   const idle = {
-    "--dynamic-batch-size": options.dynamicBatchSize,
     "--enable-saturate-infinity": options.enableSaturateInfinity,
     "--enable-fast-context-switch": options.enableFastContextSwitch,
   };

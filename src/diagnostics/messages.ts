@@ -99,6 +99,9 @@ export const messages = {
     "input {name}: shape [{seen}], but the model was compiled for [{expected}]; compile with --input-shape {name}={seen}, or give that shape",
   NCC0372: "input {name}: dtype {seen}, but the model takes {expected}; convert the values to {expected}",
   NCC0373: "input {name} has no value; give a {dtype} tensor of shape [{shape}]",
+  NCC0374: "inputs {first} and {second} have batches of {count} and {seen} items; give one batch",
+  NCC0375:
+    "output {name} has {shape}, without the compiled batch of {size} in front, so that a request can't be cut into parts; give inputs of the compiled batch",
   NCC0390: "{node}: {input} is {value}; it has to be {expected}",
   NCC0391: "{node}: the shapes {shapes} don't broadcast: extents have to be equal, or 1",
   NCC0392: "{node}: its result would have the shape {shape}, which no tensor can have",

@@ -6,6 +6,7 @@ import type { Tensor } from "../graph/tensor.js";
 import type { Artifact, Manifest, Signature, SubgraphManifest } from "../neff/artifact.js";
 import { readNeff } from "../neff/neff.js";
 import type { LoadedProgram } from "../program/program.js";
+import { cutBatches, fitsBatch } from "./batches.js";
 import { readBytes } from "./files/files.js";
 
 /** Something that executes a subgraph, or one stage of one: values in by name, values out by name. */
@@ -31,7 +32,10 @@ export interface Model {
   readonly signature: Signature;
   /** Modelled time of one request on the device. */
   readonly predicted: Manifest["predicted"];
-  /** One request. Errors: NCC0351, NCC0371 to NCC0373 (names, shapes, dtypes). */
+  /**
+   * One request. A model compiled with `--dynamic-batch-size` takes inputs of any batch: they pass it in parts of the compiled one.
+   * Errors: NCC0351, NCC0371 to NCC0375 (names, shapes, dtypes).
+   */
   run(inputs: ReadonlyMap<string, Tensor>): Promise<Map<string, Tensor>>;
   /** Frees threads and memory. */
   dispose(): Promise<void>;
@@ -59,21 +63,28 @@ export async function loadModel(source: string | Uint8Array | Artifact, devices:
     await dispose();
     throw error;
   }
+  const { signature } = manifest;
+  const runOne = async (inputs: ReadonlyMap<string, Tensor>) => {
+    const values = new Map<string, Tensor>([...artifact.constants, ...inputs]);
+    for (const { subgraph, executors } of chains) {
+      for (const executor of executors) for (const [name, value] of await executor.run(values)) values.set(name, value);
+      for (const { name, dtype } of subgraph.outputs) if (dtype === "int64") values.set(name, joinWords(values.get(name) ?? missing(name)));
+    }
+    return new Map(signature.outputs.map(({ name }) => [name, values.get(name) ?? missing(name)]));
+  };
   return {
     manifest,
-    signature: manifest.signature,
+    signature,
     predicted: manifest.predicted,
     dispose,
     run: async (inputs) => {
-      checkInputs(manifest.signature, inputs);
-      const values = new Map<string, Tensor>([...artifact.constants, ...inputs]);
-      for (const { subgraph, executors } of chains) {
-        const wide = new Set(subgraph.outputs.filter(({ dtype }) => dtype === "int64").map(({ name }) => name));
-        for (const executor of executors) {
-          for (const [name, value] of await executor.run(values)) values.set(name, wide.has(name) ? joinWords(value) : value);
-        }
-      }
-      return new Map(manifest.signature.outputs.map(({ name }) => [name, values.get(name) ?? missing(name)]));
+      const dynamic = manifest.options.dynamicBatchSize;
+      checkInputs(signature, inputs, dynamic);
+      const batches = dynamic ? cutBatches(signature, inputs) : undefined;
+      if (!batches) return runOne(inputs);
+      const outputs: ReadonlyMap<string, Tensor>[] = [];
+      for (const part of batches.parts) outputs.push(await runOne(part));
+      return batches.join(outputs);
     },
   };
 }
@@ -89,8 +100,8 @@ function missing(name: string): never {
   throw new Error(`no subgraph gives ${name}`);
 }
 
-/** Names, dtypes and shapes against the signature. Errors: NCC0351 unknown name, NCC0371 shape, NCC0372 dtype, NCC0373 missing. */
-export function checkInputs(signature: Signature, inputs: ReadonlyMap<string, Tensor>): void {
+/** Names, dtypes and shapes against the signature, with `anyBatch` but for the first extent. Errors: NCC0351 unknown name, NCC0371 shape, NCC0372 dtype, NCC0373 missing. */
+export function checkInputs(signature: Signature, inputs: ReadonlyMap<string, Tensor>, anyBatch = false): void {
   const names = signature.inputs.map((input) => input.name);
   for (const name of inputs.keys()) {
     if (!names.includes(name)) throw userError("NCC0351", { name, hint: didYouMean(name, names), inputs: names.join(", ") || "none" });
@@ -99,6 +110,7 @@ export function checkInputs(signature: Signature, inputs: ReadonlyMap<string, Te
     const value = inputs.get(name);
     if (!value) throw userError("NCC0373", { name, dtype, shape: shape.join(",") });
     if (value.dtype !== dtype) throw userError("NCC0372", { name, seen: value.dtype, expected: dtype });
-    if (value.shape.join() !== shape.join()) throw userError("NCC0371", { name, seen: value.shape.join(","), expected: shape.join(",") });
+    if (value.shape.join() !== shape.join() && !(anyBatch && fitsBatch(shape, value.shape)))
+      throw userError("NCC0371", { name, seen: value.shape.join(","), expected: shape.join(",") });
   }
 }

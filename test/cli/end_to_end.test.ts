@@ -154,10 +154,10 @@ describe("neuronc compile", () => {
   });
 
   it("says which options have no effect", async () => {
-    const flags = ["--dynamic-batch-size", "--enable-fast-context-switch"];
+    const flags = ["--enable-saturate-infinity", "--enable-fast-context-switch"];
     const { code, err } = await command(neuronc, "compile", model, "--batch-size", "2", "--output", path("note.neff"), ...flags);
     expect(code).toBe(0);
-    expect(err).toMatch(/WARN: --dynamic-batch-size: .*\nWARN: --enable-fast-context-switch: /);
+    expect(err).toMatch(/WARN: --enable-saturate-infinity: .*\nWARN: --enable-fast-context-switch: /);
   });
 
   it.each([
