@@ -23,7 +23,16 @@ import { inferTypes } from "./operators/infer.js";
 import type { Reason } from "./operators/record.js";
 import type { CompileOptions } from "./options.js";
 import { partition, priceModel, type Subgraph, sourceOperators } from "./partition/index.js";
-import { applyPrecision, asWords, type BindOptions, normalise, type Precision, parseIoConfig, parsePrecision } from "./passes/index.js";
+import {
+  applyPrecision,
+  asWords,
+  type BindOptions,
+  normalise,
+  type Precision,
+  parseIoConfig,
+  parsePrecision,
+  relayoutOf,
+} from "./passes/index.js";
 import type { LoadedProgram } from "./program/program.js";
 import { dramTraffic } from "./program/traffic.js";
 import { releaseBuffers } from "./release.js";
@@ -275,7 +284,9 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     const seconds = graph.nodes.reduce((sum, node) => sum + price.hostSeconds(node), 0);
     return { manifest: { ...common, ms: 1000 * seconds, throughputPerSecond: seconds > 0 ? 1 / seconds : 0 }, model: hostModel(graph) };
   }
-  const { stages } = compilePipeline(applyPrecision(asWords(graph), precision, recordOf), options.neuroncorePipelineCores ?? 1, options);
+  const cores = options.neuroncorePipelineCores ?? 1;
+  const stageOptions = { ...options, relayout: relayoutOf(precision) };
+  const { stages } = compilePipeline(applyPrecision(asWords(graph), precision, recordOf), cores, stageOptions);
   const sources = new Set(part.operators);
   const time = simulateTime(stages.map(({ loaded }) => loaded.program));
   const ms = 1000 * time.latencySeconds;

@@ -2,7 +2,7 @@
 import { userError } from "./diagnostics/diagnostic.js";
 import { type Graph, isStatic } from "./graph/graph.js";
 import { elementCount } from "./graph/tensor.js";
-import { type Budget, lower } from "./lower/index.js";
+import { type Budget, lower, type Relayout } from "./lower/index.js";
 import type { Step } from "./lower/lowered.js";
 import type { CompileOptions } from "./options.js";
 import { checkProgram, describeFault } from "./program/check.js";
@@ -11,7 +11,10 @@ import { printOperation, printProgram } from "./program/text.js";
 import { type StageMemory, stageMemory } from "./report.js";
 import { schedule } from "./schedule/index.js";
 
-export type StageOptions = Pick<CompileOptions, "progress" | "log" | "observe" | "verifyEach">;
+export interface StageOptions extends Pick<CompileOptions, "progress" | "log" | "observe" | "verifyEach"> {
+  /** Bit by bit by default. */
+  readonly relayout?: Relayout;
+}
 
 export interface CompiledStage {
   readonly graph: Graph;
@@ -27,7 +30,7 @@ export function compileStage(graph: Graph, budgets: readonly Budget[], options: 
   let needed = "";
   for (const budget of budgets) {
     options.progress?.("lower");
-    const lowered = lower(graph, budget);
+    const lowered = lower(graph, budget, options.relayout);
     options.observe?.(`lower ${graph.name}`, () => [...lowered.load, ...lowered.infer].map(stepText).join(""));
     options.progress?.("schedule");
     const result = schedule(lowered);

@@ -43,7 +43,7 @@ function residentBudgets(weightBytes: number): Budget[] {
 export function compilePipeline(graph: Graph, cores: number | "auto", options: StageOptions): CompiledPipeline {
   if (cores === 1) return { stages: [compileStage(graph, usualBudgets, options)] };
   options.progress?.("pipeline");
-  const costs = operatorCosts(graph, lower(graph));
+  const costs = operatorCosts(graph, lower(graph, defaultBudget, options.relayout));
   if (cores !== "auto") return compilePlan(costs, plan(graph, costs, cores), false, options);
   for (let least = 1; ; ) {
     const found = plan(graph, costs, "auto", least);

@@ -1,21 +1,12 @@
 /** Sums of products in one PSUM bank. */
 import type { Context } from "./context.js";
-import { accessOf, type Box, jointly, type View, withSizes } from "./view.js";
+import { accessOf, type Box, jointly, subView, type View, withSizes } from "./view.js";
 
 /** One matmul: `moving` has the dimensions of `window`, a box of the PSUM tile. */
 export interface Product {
   readonly stationary: View;
   readonly moving: View;
   readonly window: Box;
-}
-
-/** The part of a view that a box of its free dimensions names. */
-export function subView(view: View, box: Box): View {
-  return {
-    ...view,
-    offset: view.offset + box.reduce((sum, range, axis) => sum + range.start * view.dims[axis].stride, 0),
-    dims: box.map((range, axis) => ({ size: range.size, stride: range.step * view.dims[axis].stride })),
-  };
 }
 
 /** A PSUM tile of `partitions` x `sizes` FP32 elements: at most one bank. */

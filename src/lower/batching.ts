@@ -5,14 +5,16 @@
 import { type Graph, type Node, staticType } from "../graph/graph.js";
 import { bytesPerElement, elementCount, type Tensor } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
-import { type Budget, chooseAxes, chooseOnChip, chooseResident, type OnChip, wantedInDram, weightShape } from "./plan.js";
+import { arrange } from "./layouts.js";
+import type { Layout } from "./place.js";
+import { type Arrangement, type Budget, chooseOnChip, chooseResident, type OnChip, wantedInDram, weightShape } from "./plan.js";
 import { weightBytes } from "./weights.js";
 import { batchedInputs, batchOf, type Segment, splitBatch, type WindowedGraph } from "./windows.js";
 
 export interface ChipPlan {
   readonly windowed: WindowedGraph;
-  /** The axis of each value that lies on partitions. */
-  readonly axes: ReadonlyMap<string, number>;
+  readonly layouts: ReadonlyMap<string, Layout>;
+  readonly copies: ReadonlyMap<string, readonly number[]>;
   /** Values that stay on chip. */
   readonly onChip: ReadonlySet<string>;
   /** SBUF bytes a partition that they take at each node of the graph in windows. */
@@ -55,7 +57,7 @@ class Planner {
   readonly #graph: Graph;
   readonly #budget: Budget;
   readonly #inDram: ReadonlySet<string>;
-  readonly #axes: ReadonlyMap<string, number>;
+  readonly #arrangement: Arrangement;
   /** By node: whether its items can be told apart. */
   readonly #separable: readonly boolean[];
 
@@ -63,7 +65,7 @@ class Planner {
     this.#graph = graph;
     this.#budget = budget;
     this.#inDram = wantedInDram(graph);
-    this.#axes = chooseAxes(graph, this.#inDram);
+    this.#arrangement = arrange(graph, this.#inDram);
     this.#separable = graph.nodes.map((node) => this.#isSeparable(node));
   }
 
@@ -71,20 +73,24 @@ class Planner {
     const batched = batchedInputs(this.#graph, node);
     if (!batched) return false;
     const values = [...[...batched].map((index) => node.inputs[index]), ...node.outputs.filter((name) => name !== "")];
-    return values.every((name) => this.#axes.get(name) !== 0);
+    return values.every((name) => !this.#arrangement.layouts.get(name)?.includes(0));
   }
 
   plan(segments: readonly Segment[]): ChipPlan {
     const windowed = splitBatch(this.#graph, segments);
-    const axes = new Map(this.#axes);
-    for (const [name, whole] of windowed.wholes) axes.set(name, this.#axes.get(whole) ?? 0);
-    const onChip = chooseOnChip(windowed, axes, this.#inDram, this.#budget.valueBytes);
+    const layouts = new Map(this.#arrangement.layouts);
+    const copies = new Map(this.#arrangement.copies);
+    for (const [name, whole] of windowed.wholes) {
+      layouts.set(name, layouts.get(whole) ?? [0]);
+      copies.set(name, copies.get(whole) ?? []);
+    }
+    const onChip = chooseOnChip(windowed, this.#arrangement, this.#inDram, this.#budget.valueBytes);
     const room = onChip.used.map((bytes) => Math.max(0, hardware.sbufBytesPerPartition - this.#budget.workingBytes - bytes));
     const held = windowed.segments.map(({ first, end }) => holdWeights(windowed.graph, first, end, room));
     const least = room.reduce((a, b) => Math.min(a, b), this.#budget.residentBytes);
     const resident = chooseResident(this.#graph, least);
     const traffic = valueTraffic(windowed, onChip) + weightTraffic(windowed, resident, held);
-    return { windowed, axes, onChip: onChip.names, used: onChip.used, resident, held, traffic };
+    return { windowed, layouts, copies, onChip: onChip.names, used: onChip.used, resident, held, traffic };
   }
 
   /** Segments to try beside those chosen: around the first value that is made but does not stay on chip. */

@@ -3,12 +3,12 @@ import type { Node } from "../graph/graph.js";
 import { elementCount, type Tensor } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import type { ConvolutionGeometry } from "../operators/record.js";
-import { accumulate, type Product, psumTile, subView } from "./accumulate.js";
+import { accumulate, type Product, psumTile } from "./accumulate.js";
 import { deviceElements } from "./constants.js";
 import { type Context, writeBox } from "./context.js";
 import { type Grid, inputBand, outputBands, outputBox, tapView, tapWindow, withChannels } from "./grid.js";
 import type { Value } from "./values.js";
-import { type Box, type ChannelTile, tileBoxes, type View } from "./view.js";
+import { type Box, type ChannelTile, subView, tileBoxes, type View } from "./view.js";
 import { type LoadedWeights, loadWeights, shapeOf, type WeightGroup, type WeightSource, weightBytes, weightGroups } from "./weights.js";
 
 /** SBUF bytes a partition up to which a layer's weights are held while its input streams past. */

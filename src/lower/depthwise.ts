@@ -3,10 +3,9 @@ import type { Node } from "../graph/graph.js";
 import { elementCount, floatTensor, type Tensor, toFloat32 } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import type { Operation } from "../program/program.js";
-import { subView } from "./accumulate.js";
 import { type Context, writeBox } from "./context.js";
 import { type Grid, inputBand, outputBands, outputBox, type Tap, tapView, tapWindow, withChannels } from "./grid.js";
-import { accessOf, type Box, type ChannelTile, channelTiles, jointly, tileBoxes, type View } from "./view.js";
+import { accessOf, type Box, type ChannelTile, channelTiles, jointly, subView, tileBoxes, type View } from "./view.js";
 
 /** Outputs a partition that are accumulated at a time. */
 const CHUNK = 2048;

@@ -12,6 +12,7 @@ import { type Budget, defaultBudget } from "./plan.js";
 import { lowerPointwise } from "./pointwise.js";
 import { lowerPool } from "./pool.js";
 import { lowerReduce } from "./reduce.js";
+import type { Relayout } from "./relayout.js";
 import { lowerSoftmax } from "./softmax.js";
 import { Values } from "./values.js";
 import { PackedConstants } from "./weights.js";
@@ -20,6 +21,10 @@ export { type OperatorCost, operatorCosts } from "./cost.js";
 export type { LoweredProgram } from "./lowered.js";
 export type { Budget } from "./plan.js";
 export { defaultBudget, RESIDENT_CAPACITY, residentBudget, WEIGHT_CAPACITY } from "./plan.js";
+export type { Relayout } from "./relayout.js";
+
+/** FP32 values change their layout bit by bit. */
+const exactRelayout: Relayout = { fast: false, type: "bfloat16" };
 
 function lowerNode(context: Context, node: Node): void {
   const lowering = recordOf(node.op, node.domain)?.lowering;
@@ -48,10 +53,10 @@ function lowerNode(context: Context, node: Node): void {
  * Lowers a graph whose every node passed the check and has static types, after precision was applied. A smaller budget keeps less
  * on chip: for when scheduling finds that the program does not fit.
  */
-export function lower(graph: Graph, budget: Budget = defaultBudget): LoweredProgram {
-  const { windowed, axes, onChip, used, resident, held } = planChip(graph, budget);
+export function lower(graph: Graph, budget: Budget = defaultBudget, relayout: Relayout = exactRelayout): LoweredProgram {
+  const { windowed, layouts, copies, onChip, used, resident, held } = planChip(graph, budget);
   const emitter = new Emitter();
-  const values = new Values(windowed, emitter, axes, onChip);
+  const values = new Values(windowed, emitter, { layouts, copies, onChip, relayout });
   const context: Context = {
     graph: windowed.graph,
     emitter,

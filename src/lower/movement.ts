@@ -6,11 +6,11 @@ import type { Node } from "../graph/graph.js";
 import { elementCount, rowMajorStrides } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import type { Lowering, Movement, MovementPiece } from "../operators/record.js";
-import { subView } from "./accumulate.js";
 import { type Context, mainUse } from "./context.js";
+import { rearrangement } from "./place.js";
 import { moveStaged } from "./staged.js";
 import type { Value } from "./values.js";
-import { channelTiles, type Dimension, jointly, tileBoxes, type View, wholeBox, withSizes } from "./view.js";
+import { channelTiles, type Dimension, jointly, PARTITION_QUADRANT, subView, tileBoxes, type View, wholeBox, withSizes } from "./view.js";
 
 /** One dimension of a piece that stays on one axis: steps count positions along that axis of the input and the output. */
 interface AxisDimension {
@@ -103,10 +103,11 @@ function keepsPartitions(piece: AxisPiece, axis: number): boolean {
 function side(context: Context, value: Value, piece: AxisPiece, which: "in" | "out", axis: number, channel: number, count: number): View {
   const start = which === "in" ? piece.inStart : piece.outStart;
   const free = piece.dims.filter((dim) => dim.axis !== axis);
-  const tile = channelTiles(channel, count)[0];
-  const base = value.chip
-    ? context.values.chipView(value, tile, wholeBox(value.shape))
-    : context.values.dramView(value, axis, channel, count, wholeBox(value.shape));
+  const whole = wholeBox(value.shape);
+  const base =
+    which === "in" && value.chip
+      ? context.values.fetch(value, axis, channel, count, whole)
+      : (context.values.chipView(value, axis, channel, count, whole) ?? context.values.dramView(value, axis, channel, count, whole));
   const strideOf = (index: number) => base.dims[index > axis ? index - 1 : index].stride;
   const offset = start.reduce((sum, position, index) => (index === axis ? sum : sum + position * strideOf(index)), base.offset);
   const dims: Dimension[] = free.map((dim) => ({
@@ -128,9 +129,6 @@ function movePiece(context: Context, out: Value, piece: AxisPiece, axis: number)
     }
   }
 }
-
-/** Engines address partitions from multiples of 32; a DMA any. */
-const PARTITION_QUADRANT = 32;
 
 function moveView(context: Context, from: View, to: View): void {
   const aligned = [from, to].every((view) => view.space === "sbuf" && view.partitionStart % PARTITION_QUADRANT === 0);
@@ -184,10 +182,9 @@ function fillOutput(context: Context, out: Value, fill: number): void {
   const zeros = new Map<number, View>();
   for (const tile of context.values.tiles(out)) {
     const whole = wholeBox(out.shape);
-    if (out.chip) {
-      jointly([context.values.chipView(out, tile, whole)], ([target]) =>
-        context.emitter.step("vector", { kind: "memset", out: target, value: fill }),
-      );
+    const chip = context.values.chipView(out, out.axis, tile.start, tile.count, whole);
+    if (chip) {
+      jointly([chip], ([target]) => context.emitter.step("vector", { kind: "memset", out: target, value: fill }));
       continue;
     }
     const to = context.values.dramView(out, out.axis, tile.start, tile.count, whole);
@@ -230,27 +227,14 @@ function asPlace(context: Context, movement: Movement, input: Value, out: Value)
   return true;
 }
 
-function isReshape(movement: Movement, input: Value, out: Value): boolean {
-  const piece = movement.pieces[0];
-  const count = elementCount(out.shape);
-  return (
-    movement.pieces.length === 1 &&
-    movement.fill === undefined &&
-    count === elementCount(input.shape) &&
-    piece.inOffset === 0 &&
-    piece.outOffset === 0 &&
-    piece.sizes.length <= 1 &&
-    (count === 1 || (piece.sizes[0] === count && piece.inStrides[0] === 1 && piece.outStrides[0] === 1))
-  );
-}
-
 function lowerOne(context: Context, node: Node, movement: Movement, out: Value): void {
   const inputs = movement.pieces.map((piece) => context.values.value(node.inputs[piece.input]));
   const first = inputs[0];
-  if (inputs.length === 1 && isReshape(movement, first, out) && context.values.alias(out.name, first)) return;
+  const way = inputs.length === 1 ? rearrangement(movement, first.shape, out.shape) : undefined;
+  if (way && context.values.alias(out.name, first, way)) return;
   const axis = out.axis;
   const pieces = movement.pieces.map((piece, index) => alongAxes(piece, out, inputs[index]));
-  const direct = pieces.every((piece) => piece && keepsPartitions(piece, axis) && (!piece.input.chip || piece.input.chip.axis === axis));
+  const direct = out.layout.length === 1 && pieces.every((piece) => piece && keepsPartitions(piece, axis));
   if (inputs.length === 1 && !(direct && first.chip) && asPlace(context, movement, first, out)) return;
   if (direct) context.values.prepare(out);
   if (movement.fill !== undefined) fillOutput(context, out, movement.fill);

@@ -3,12 +3,12 @@ import type { Node } from "../graph/graph.js";
 import type { Tensor } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import type { ConvolutionGeometry } from "../operators/record.js";
-import { accumulate, psumTile, subView } from "./accumulate.js";
+import { accumulate, psumTile } from "./accumulate.js";
 import { deviceElements } from "./constants.js";
 import { type Context, writeBox } from "./context.js";
 import type { Grid } from "./grid.js";
 import type { Value } from "./values.js";
-import { type Box, jointly, tileBoxes, type View } from "./view.js";
+import { type Box, jointly, subView, tileBoxes, type View } from "./view.js";
 import { evenOffsets, loadWeights, shapeOf, type WeightSource, weightGroups } from "./weights.js";
 
 /** Input channels up to which packing pays. */

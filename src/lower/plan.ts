@@ -1,11 +1,11 @@
 /** Decisions before any instruction: which axis of each value lies on partitions, which values stay on chip, whose weights are resident. */
-import { type Graph, indexGraph, type Node, staticType } from "../graph/graph.js";
+import { type Graph, type Node, staticType } from "../graph/graph.js";
 import { elementCount, type Tensor } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import { recordOf, useOf } from "../operators/index.js";
 import { deviceTypeOf } from "./constants.js";
 import { packsRows } from "./packed.js";
-import { chipBytes } from "./values.js";
+import { chipBytes, type Layout } from "./place.js";
 import { groupBytes, type WeightShape, weightGroups } from "./weights.js";
 import type { WindowedGraph } from "./windows.js";
 
@@ -44,44 +44,6 @@ function lowerings(node: Node) {
   return recordOf(node.op, node.domain)?.lowering;
 }
 
-/** The axis that an operator wants on partitions: of an input (by position) or of its output (-1); undefined if it does not care. */
-function wantedAxis(graph: Graph, node: Node, position: number): number | undefined {
-  const name = position < 0 ? node.outputs[0] : node.inputs[position];
-  const rank = staticType(graph, name).shape.length;
-  switch (lowerings(node)?.kind) {
-    case "convolution":
-    case "pool":
-      return position <= 0 ? 1 : undefined;
-    case "matmul":
-      return position === 1 && !graph.constants.has(node.inputs[1]) ? rank - 2 : rank - 1;
-    case "pointwise":
-    case "reduce":
-    case "softmax":
-    case "movement":
-    case undefined:
-      return undefined;
-  }
-}
-
-function defaultAxis(rank: number): number {
-  return rank === 0 ? 0 : Math.min(1, rank - 1);
-}
-
-/** Where an elementwise or reducing operator passes an axis through from its first input to its output. */
-function passedAxis(graph: Graph, node: Node, axis: number): number | undefined {
-  const lowering = lowerings(node);
-  const from = staticType(graph, node.inputs[0]).shape;
-  const to = staticType(graph, node.outputs[0]).shape;
-  if (lowering?.kind === "pointwise" || lowering?.kind === "softmax") return axis + to.length - from.length;
-  if (lowering?.kind === "reduce") {
-    const reduced = lowering.axes(useOf(graph, node)).map((a) => (a < 0 ? a + from.length : a));
-    if (reduced.includes(axis)) return undefined;
-    return from.length === to.length ? axis : axis - reduced.filter((a) => a < axis).length;
-  }
-  if (lowering?.kind === "movement" && from.length === to.length && node.op !== "Transpose") return axis;
-  return undefined;
-}
-
 /** Values that are better left in DRAM: inputs that a packing first layer reads in rows. */
 export function wantedInDram(graph: Graph): Set<string> {
   const wanted = new Set<string>();
@@ -94,59 +56,43 @@ export function wantedInDram(graph: Graph): Set<string> {
   return wanted;
 }
 
-/**
- * The axis of each value that lies on partitions: what its maker gives, else what its first user wants, else the channels. Values in
- * `rows` are only read from DRAM, and have too few channels: their rows lie on partitions while they are made.
- */
-export function chooseAxes(graph: Graph, rows: ReadonlySet<string>): Map<string, number> {
-  const { consumers } = indexGraph(graph);
-  const axes = new Map<string, number>();
-  const fromUsers = (name: string): number | undefined => {
-    for (const user of consumers.get(name) ?? []) {
-      const wanted = wantedAxis(graph, user, user.inputs.indexOf(name));
-      if (wanted !== undefined) return wanted;
-    }
-    return undefined;
-  };
-  const choose = (name: string, made: number | undefined) => {
-    const rank = staticType(graph, name).shape.length;
-    axes.set(name, Math.min(Math.max(made ?? fromUsers(name) ?? defaultAxis(rank), 0), Math.max(0, rank - 1)));
-  };
-  for (const name of graph.inputs) choose(name, undefined);
-  for (const node of graph.nodes) {
-    const input = axes.get(node.inputs[0]);
-    for (const output of node.outputs) {
-      if (output === "") continue;
-      if (rows.has(output)) axes.set(output, 2);
-      else choose(output, wantedAxis(graph, node, -1) ?? (input === undefined ? undefined : passedAxis(graph, node, input)));
-    }
-  }
-  return axes;
+/** Where values would lie on chip, by their names in the graph without windows. */
+export interface Arrangement {
+  readonly layouts: ReadonlyMap<string, Layout>;
+  /** Values on the memory of another: its name. */
+  readonly aliases: ReadonlyMap<string, string>;
+  /** Axes for which a value has a whole copy with that axis on partitions. */
+  readonly copies: ReadonlyMap<string, readonly number[]>;
 }
 
 interface Life {
   readonly name: string;
-  readonly bytes: number;
+  bytes: number;
   readonly first: number;
   last: number;
 }
 
 /**
- * Live ranges, in node positions, of the values that could stay on chip. A window counts for the whole value that it is a part of; those
- * that are read have a life of their own too.
+ * Live ranges, in node positions, of the values that could stay on chip, with those that lie on their memory. A window counts for the whole
+ * value that it is a part of; those that are read have a life of their own too.
  */
-function lives({ graph, windows }: WindowedGraph, axes: ReadonlyMap<string, number>): { whole: Life[]; windows: Life[] } {
+function lives({ graph, windows, wholes }: WindowedGraph, { layouts, aliases, copies }: Arrangement): { whole: Life[]; windows: Life[] } {
   const found = new Map<string, Life>();
   const parts = new Map<string, Life>();
   const read = new Set<string>();
   const touch = (map: Map<string, Life>, name: string, position: number) => {
-    const life = map.get(name);
-    if (life) life.last = Math.max(life.last, position);
-    else {
+    let life = map.get(name);
+    if (!life) {
       const { dtype, shape } = staticType(graph, name);
       if (shape.length > 5 || elementCount(shape) === 0) return;
-      map.set(name, { name, bytes: chipBytes(deviceTypeOf(dtype, name), shape, axes.get(name) ?? 0), first: position, last: position });
+      const whole = wholes.get(name) ?? name;
+      const bytesOf = (layout: Layout) => chipBytes(deviceTypeOf(dtype, name), shape, layout);
+      const root = map.get(`${aliases.get(whole) ?? ""}${name.slice(whole.length)}`);
+      life = root ?? { name, bytes: bytesOf(layouts.get(whole) ?? [0]), first: position, last: position };
+      life.bytes += (copies.get(whole) ?? []).reduce((sum, axis) => sum + bytesOf([axis]), 0);
+      map.set(name, life);
     }
+    life.last = Math.max(life.last, position);
   };
   for (const name of graph.inputs) touch(found, name, 0);
   for (const [position, node] of graph.nodes.entries()) {
@@ -165,7 +111,7 @@ function lives({ graph, windows }: WindowedGraph, axes: ReadonlyMap<string, numb
     const result = found.get(node.outputs[0]);
     if (source && result) source.last = Math.max(source.last, result.last);
   }
-  return { whole: [...found.values()], windows: [...parts.values()].filter(({ name }) => read.has(name)) };
+  return { whole: [...new Set(found.values())], windows: [...new Set(parts.values())].filter(({ name }) => read.has(name)) };
 }
 
 /** What stays on chip. */
@@ -179,12 +125,7 @@ export interface OnChip {
  * The values that stay on chip: smallest (bytes x lifetime) first, as long as the live ones fit in the budget at every node. Windows of a value
  * that stays there do too; of another, those that are read may by themselves.
  */
-export function chooseOnChip(
-  windowed: WindowedGraph,
-  axes: ReadonlyMap<string, number>,
-  inDram: ReadonlySet<string>,
-  budget: number,
-): OnChip {
+export function chooseOnChip(windowed: WindowedGraph, arrangement: Arrangement, inDram: ReadonlySet<string>, budget: number): OnChip {
   const { graph, windows, wholes } = windowed;
   const used = new Float64Array(graph.nodes.length + 1);
   const names = new Set<string>();
@@ -201,7 +142,7 @@ export function chooseOnChip(
       names.add(life.name);
     }
   };
-  const found = lives(windowed, axes);
+  const found = lives(windowed, arrangement);
   place(found.whole);
   place(found.windows.filter(({ name }) => !names.has(windows.get(name)?.of ?? "")));
   return { names, used };

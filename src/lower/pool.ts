@@ -3,11 +3,10 @@ import type { Node } from "../graph/graph.js";
 import { multiply, operand } from "../operators/expression.js";
 import type { Lowering, PoolGeometry } from "../operators/record.js";
 import type { Operation } from "../program/program.js";
-import { subView } from "./accumulate.js";
 import { type Context, mainUse, writeBox } from "./context.js";
 import { type TapPart, tapParts } from "./depthwise.js";
 import { convolutionGrid, type Grid, inputBand, outputBands, outputBox, positions, withChannels } from "./grid.js";
-import { type Box, type ChannelTile, channelTiles, jointly, type Range, tileBoxes, type View } from "./view.js";
+import { type Box, type ChannelTile, channelTiles, jointly, type Range, subView, tileBoxes, type View } from "./view.js";
 
 /** Outputs a partition at a time. */
 const CHUNK = 2048;

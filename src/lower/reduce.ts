@@ -6,18 +6,12 @@ import type { Lowering } from "../operators/record.js";
 import type { AluOp, DeviceType, ReduceOp } from "../program/program.js";
 import { type Context, mainUse, writeBox } from "./context.js";
 import { emitExpression } from "./expression.js";
+import { partitionAxisFor } from "./layouts.js";
 import type { Value } from "./values.js";
 import { type Box, channelTiles, type Dimension, jointly, ONE, tileBoxes, type View, withSizes } from "./view.js";
 
 /** Elements a partition that are read at a time. */
 const CHUNK = 4096;
-
-/** An axis that can lie on partitions while `axes` are reduced: the value's own, else the longest kept one; -1 if all are reduced. */
-export function partitionAxisFor(shape: readonly number[], own: number, axes: readonly number[]): number {
-  if (!axes.includes(own)) return own;
-  const kept = shape.map((_, axis) => axis).filter((axis) => !axes.includes(axis));
-  return kept.reduce((best, axis) => (best < 0 || shape[axis] > shape[best] ? axis : best), -1);
-}
 
 /** out (kept dimensions) = op over the `reduced` dimensions of a view that has the kept ones first. */
 export function emitReduce(context: Context, op: ReduceOp, out: View, kept: View, reduced: readonly Dimension[]): void {

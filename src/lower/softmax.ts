@@ -3,7 +3,8 @@ import type { Node } from "../graph/graph.js";
 import type { Lowering } from "../operators/record.js";
 import type { ActivationFunction, AluOp, ReduceOp } from "../program/program.js";
 import { type Context, mainUse, writeBox } from "./context.js";
-import { emitReduce, partitionAxisFor } from "./reduce.js";
+import { partitionAxisFor } from "./layouts.js";
+import { emitReduce } from "./reduce.js";
 import type { Value } from "./values.js";
 import { type Box, channelTiles, jointly, ONE, type Range, tileBoxes, type View } from "./view.js";
 

@@ -2,10 +2,8 @@
  * Movement whose elements lie scattered in DRAM on one side (an upsampling, a strided slice): a DMA would pay a descriptor for each. Long runs
  * are brought to SBUF or from it instead, and an engine rearranges them there.
  */
-import { hardware } from "../hardware/hardware.js";
-import { deviceBytes } from "../program/program.js";
 import type { Context } from "./context.js";
-import { type Dimension, jointly, type View } from "./view.js";
+import { type Dimension, isScattered, jointly, type View } from "./view.js";
 
 /** Elements a partition that are rearranged at a time. */
 const CHUNK = 4096;
@@ -19,15 +17,6 @@ function span(dims: readonly Dimension[]): { elements: number; before: number } 
 
 function count(dims: readonly Dimension[]): number {
   return dims.reduce((product, dim) => product * dim.size, 1);
-}
-
-/** Whether the innermost dimension makes runs in DRAM that are too short to be worth a descriptor each. */
-function isScattered(view: View): boolean {
-  const dims = view.dims.filter((dim) => dim.size > 1);
-  const last = dims[dims.length - 1];
-  if (view.space !== "dram" || !last) return false;
-  const run = last.stride === 1 ? last.size : 1;
-  return run * deviceBytes(view.dtype, "dram") < hardware.dmaDescriptorBytes && count(dims) > run;
 }
 
 /** A part of the dimensions from `axis` on: `size` positions of that one, all of the later ones. */

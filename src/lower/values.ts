@@ -2,12 +2,44 @@
 import { type Graph, staticType } from "../graph/graph.js";
 import { elementCount, rowMajorStrides, type Tensor, toFloat32 } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
-import type { DeviceType } from "../program/program.js";
-import { deviceBytes } from "../program/program.js";
+import { type DeviceType, deviceBytes } from "../program/program.js";
 import { deviceData, deviceTypeOf } from "./constants.js";
 import type { Emitter } from "./emitter.js";
-import { type Box, type ChannelTile, channelTiles, type Dimension, jointly, type View, wholeBox, withSizes } from "./view.js";
+import {
+  boxOf,
+  type ChipPlace,
+  channelCount,
+  chipPieces,
+  freeElements,
+  innerAxis,
+  type Layout,
+  type Piece,
+  partOf,
+  placeView,
+  type Rearrangement,
+  reachableView,
+  rearranged,
+  stridesOf,
+} from "./place.js";
+import { copyOnChip, exchange, type Relayout, type Side, transposeType } from "./relayout.js";
+import {
+  type Box,
+  type ChannelTile,
+  channelTiles,
+  type Dimension,
+  isScattered,
+  jointly,
+  tileBoxes,
+  type View,
+  wholeBox,
+  withSizes,
+} from "./view.js";
 import type { Window, WindowedGraph } from "./windows.js";
+
+/** Positions on both sides from which on exchanging on chip is worth more instructions. */
+const EXCHANGE_MIN = 8;
+/** Elements a partition that are brought at a time to be exchanged. */
+const STAGED_ELEMENTS = 4096;
 
 /** A strided place in DRAM: the value's element at an index is at offset + index . strides. */
 interface DramPlace {
@@ -16,20 +48,17 @@ interface DramPlace {
   readonly strides: readonly number[];
 }
 
-/** The axis on partitions, and one buffer for each tile of channels; free axes are row-major in each partition, from `offset` on. */
-interface ChipPlace {
-  readonly axis: number;
-  readonly tiles: readonly string[];
-  readonly offset: number;
-}
-
 export interface Value {
   readonly name: string;
   readonly dtype: DeviceType;
   readonly shape: readonly number[];
-  /** The axis that lies on partitions when the value is on chip. */
+  /** The axes that lie on partitions when the value is on chip. */
+  readonly layout: Layout;
+  /** The innermost of them. */
   readonly axis: number;
   chip?: ChipPlace;
+  /** The same values in other layouts, for readers that want them so. */
+  readonly copies: ChipPlace[];
   dram?: DramPlace;
   readonly constant?: Tensor;
 }
@@ -40,15 +69,14 @@ export interface Target {
   commit(): void;
 }
 
-/** Elements of one partition of a value on chip. */
-export function freeElements(shape: readonly number[], axis: number): number {
-  return shape.length === 0 ? 1 : elementCount(shape) / Math.max(1, shape[axis]);
-}
-
-/** SBUF bytes a partition that the whole value takes on chip. */
-export function chipBytes(dtype: DeviceType, shape: readonly number[], axis: number): number {
-  const tiles = Math.ceil((shape[axis] ?? 1) / hardware.sbufPartitions);
-  return tiles * freeElements(shape, axis) * deviceBytes(dtype, "sbuf");
+/** What lowering knows before it begins. */
+export interface Placement {
+  readonly layouts: ReadonlyMap<string, Layout>;
+  /** Values that stay on chip. */
+  readonly onChip: ReadonlySet<string>;
+  /** Axes that readers of a value on chip want on partitions, for which there is room for a whole copy. */
+  readonly copies: ReadonlyMap<string, readonly number[]>;
+  readonly relayout: Relayout;
 }
 
 /** Bytes that one DMA moves at most, where a view can be cut. */
@@ -64,20 +92,18 @@ export class Values {
   readonly #graph: Graph;
   readonly #windows: ReadonlyMap<string, Window>;
   readonly #emitter: Emitter;
-  readonly #axes: ReadonlyMap<string, number>;
-  readonly #onChip: ReadonlySet<string>;
+  readonly #placement: Placement;
   readonly #values = new Map<string, Value>();
   #fetched = new Map<string, View>();
   /** Per-partition FP32 constants, 128 to a column of one resident buffer. */
   readonly #columns: Float32Array[] = [];
   readonly #columnIndex = new Map<string, number>();
 
-  constructor({ graph, windows }: WindowedGraph, emitter: Emitter, axes: ReadonlyMap<string, number>, onChip: ReadonlySet<string>) {
+  constructor({ graph, windows }: WindowedGraph, emitter: Emitter, placement: Placement) {
     this.#graph = graph;
     this.#windows = windows;
     this.#emitter = emitter;
-    this.#axes = axes;
-    this.#onChip = onChip;
+    this.#placement = placement;
     for (const name of graph.inputs) this.#declare(name, "input");
     for (const name of new Set(graph.outputs)) this.#declare(name, "output");
   }
@@ -97,7 +123,9 @@ export class Values {
         name,
         dtype: deviceTypeOf(type.dtype, name),
         shape: type.shape,
-        axis: this.#axes.get(name) ?? 0,
+        layout: this.#placement.layouts.get(name) ?? [],
+        axis: this.#placement.layouts.get(name)?.at(-1) ?? 0,
+        copies: [],
         ...(constant && { constant }),
       };
       this.#values.set(name, value);
@@ -112,7 +140,8 @@ export class Values {
     const whole = this.value(of);
     if (!whole.chip && !whole.dram) this.prepare(whole);
     if (whole.chip) {
-      value.chip = { ...whole.chip, offset: whole.chip.offset + start * freeElements(value.shape.with(0, 1), value.axis) };
+      const { channel, element, channels, free } = whole.chip;
+      value.chip = { ...whole.chip, channel: channel + start * channels[0], element: element + start * free[0] };
     } else {
       const { buffer, offset, strides } = this.dramPlace(whole);
       value.dram = { buffer, offset: offset + start * strides[0], strides };
@@ -124,22 +153,19 @@ export class Values {
     this.#fetched = new Map();
   }
 
-  /** Makes `name` another shape of `source`, on the same memory. False if its layout on chip would differ. */
-  alias(name: string, source: Value): boolean {
+  /** Makes `name` a rearrangement of `source`, on the same memory on chip. False if it can't be that, or `source` is not there. */
+  alias(name: string, source: Value, way: Rearrangement): boolean {
     const value = this.value(name);
-    if (value.dram || value.chip) return false;
-    const before = (shape: readonly number[], axis: number) => elementCount(shape.slice(0, axis));
-    const sameAxis =
-      value.shape[value.axis] === source.shape[source.axis] && before(value.shape, value.axis) === before(source.shape, source.axis);
-    if (source.chip) {
-      if (!sameAxis || source.chip.axis !== source.axis) return false;
-      value.chip = { ...source.chip, axis: value.axis };
+    const inPlace = value.dram && !this.#graph.outputs.includes(name);
+    if (!source.chip || value.chip || inPlace) return false;
+    const strides = rearranged(source.chip, way, value.shape);
+    if (!strides || innerAxis(strides, value.shape) < 0) return false;
+    value.chip = { ...strides, tiles: source.chip.tiles };
+    for (const copy of source.copies) {
+      const other = rearranged(copy, way, value.shape);
+      if (other) value.copies.push({ ...other, tiles: copy.tiles });
     }
-    const contiguous =
-      source.dram &&
-      rowMajorStrides(source.shape).every((stride, axis) => source.shape[axis] === 1 || stride === source.dram?.strides[axis]);
-    if (source.dram && contiguous) value.dram = { ...source.dram, strides: rowMajorStrides(value.shape) };
-    return value.chip !== undefined || value.dram !== undefined;
+    return true;
   }
 
   /** Gives the value a strided place in the DRAM of another, without moving anything. */
@@ -164,10 +190,10 @@ export class Values {
 
   /** Copies the whole value from chip to its place in DRAM. */
   storeChip(value: Value): void {
-    const box = wholeBox(value.shape);
-    for (const tile of this.tiles(value)) {
-      const from = this.chipView(value, tile, box);
-      this.move(from, this.dramView(value, value.axis, tile.start, tile.count, box));
+    const { chip } = value;
+    if (!chip) return;
+    for (const piece of chipPieces(chip, value.shape, wholeBox(value.shape))) {
+      this.#toDram(value, piece, this.#viewAt(chip, value, piece));
     }
   }
 
@@ -187,27 +213,32 @@ export class Values {
     }
   }
 
-  /** Whether a box of the value can be read straight from chip with `axis` on partitions. */
-  isOnChip(value: Value, axis: number): boolean {
-    return value.chip?.axis === axis;
+  /** Whether the value is on chip, or will be as a whole once it is read. */
+  keeps(value: Value): boolean {
+    return value.chip !== undefined || (this.#placement.onChip.has(value.name) && value.dram !== undefined);
   }
 
-  chipView(value: Value, tile: ChannelTile, box: Box): View {
-    const chip = value.chip;
-    if (!chip) throw new Error(`${value.name} is not on chip`);
-    const free = value.shape.filter((_, axis) => axis !== chip.axis);
-    const strides = rowMajorStrides(free);
-    const ranges = box.filter((_, axis) => axis !== chip.axis);
-    return {
-      buffer: chip.tiles[tile.tile],
-      space: "sbuf",
-      dtype: value.dtype,
-      partitionStart: tile.partition,
-      partitionCount: tile.count,
-      partitionStride: 0,
-      offset: ranges.reduce((sum, range, axis) => sum + range.start * strides[axis], chip.offset),
-      dims: ranges.map((range, axis) => ({ size: range.size, stride: range.step * strides[axis] })),
-    };
+  /** Whether every box of the value can be read straight from chip with `axis` on partitions. */
+  isOnChip(value: Value, axis: number): boolean {
+    const whole = ({ channel, channels }: ChipPlace) =>
+      channel % hardware.sbufPartitions === 0 &&
+      channels.every((stride, index) => value.shape[index] === 1 || stride === (index === axis ? 1 : 0));
+    return value.chip !== undefined && [value.chip, ...value.copies].some(whole);
+  }
+
+  /** A box of a value on chip with positions [start, start + count) of `axis` on partitions; undefined if it does not lie so. */
+  chipView(value: Value, axis: number, start: number, count: number, box: Box): View | undefined {
+    for (const place of value.chip ? [value.chip, ...value.copies] : []) {
+      const view = reachableView(place, value.dtype, axis, start, count, box);
+      if (view) return view;
+    }
+    return undefined;
+  }
+
+  #viewAt(place: ChipPlace, value: Value, { axis, start, count, box }: Piece): View {
+    const view = placeView(place, value.dtype, axis, start, count, box);
+    if (!view) throw new Error(`${value.name}: a piece of its place is not in one tile`);
+    return view;
   }
 
   /** `axis` may be -1: the one partition of a value that has no such axis, repeated `count` times. */
@@ -234,37 +265,112 @@ export class Values {
   }
 
   /**
-   * A box of the value on chip, `axis` on partitions (channels [start, start + count), inside one tile); loaded from DRAM if need be.
+   * A box of the value on chip, `axis` on partitions (channels [start, start + count), inside one tile); brought there if need be.
    * Free dimensions are the other axes in order, as `box` says. With axis -1 one row is repeated over `count` partitions.
    */
   fetch(value: Value, axis: number, start: number, count: number, box: Box): View {
     const tile = channelTiles(start, count)[0];
     if (tile.count !== count) throw new Error(`${value.name}: channels ${start}+${count} cross a tile`);
-    if (axis >= 0) this.#loadWhole(value, axis);
-    if (axis >= 0 && this.isOnChip(value, axis)) return this.chipView(value, tile, box);
+    if (axis >= 0) {
+      this.#loadWhole(value);
+      this.#makeCopy(value, axis);
+      const view = this.chipView(value, axis, start, count, box);
+      if (view) return view;
+    }
     const key = JSON.stringify([value.name, axis, start, count, box]);
     const known = this.#fetched.get(key);
     if (known) return known;
-    const from = this.dramView(value, axis, start, count, box);
-    const view = this.temporary(
-      `${value.name}.tile`,
-      value.dtype,
-      tile.partition,
-      count,
-      from.dims.map((dim) => dim.size),
-    );
-    this.move(from, view);
+    const sizes = box.flatMap((range, index) => (index === axis ? [] : [range.size]));
+    const view = this.temporary(`${value.name}.tile`, value.dtype, tile.partition, count, sizes);
+    if (axis >= 0 && value.chip) this.#fromChip(value, value.chip, { axis, start, count, box }, view);
+    else this.#fromDram(value, { axis, start, count, box }, view);
     this.#fetched.set(key, view);
     return view;
   }
 
   /** An input that is kept on chip is loaded at its first use. */
-  #loadWhole(value: Value, axis: number): void {
-    if (value.chip || value.axis !== axis || !this.#onChip.has(value.name) || !value.dram) return;
-    this.#allocate(value);
-    const box = wholeBox(value.shape);
-    for (const tile of this.tiles(value))
-      this.move(this.dramView(value, axis, tile.start, tile.count, box), this.chipView(value, tile, box));
+  #loadWhole(value: Value): void {
+    if (value.chip || !this.#placement.onChip.has(value.name) || !value.dram) return;
+    value.chip = this.#allocate(value, value.layout);
+    this.#fill(value, value.chip, (piece, view) => this.#fromDram(value, piece, view));
+  }
+
+  /** A value of which readers want another axis on partitions is copied as a whole, once. */
+  #makeCopy(value: Value, axis: number): void {
+    const { chip } = value;
+    if (!chip || this.isOnChip(value, axis) || !this.#placement.copies.get(value.name)?.includes(axis)) return;
+    const copy = this.#allocate(value, [axis]);
+    this.#fill(value, copy, (piece, view) => this.#fromChip(value, chip, piece, view));
+    value.copies.push(copy);
+  }
+
+  #fill(value: Value, place: ChipPlace, bring: (piece: Piece, view: View) => void): void {
+    for (const piece of chipPieces(place, value.shape, wholeBox(value.shape))) bring(piece, this.#viewAt(place, value, piece));
+  }
+
+  /** Fills `to` from another place on chip. */
+  #fromChip(value: Value, place: ChipPlace, wanted: Piece, to: View): void {
+    for (const piece of chipPieces(place, value.shape, boxOf(wanted))) {
+      const source = this.#viewAt(place, value, piece);
+      this.#bridge({ view: source, axis: piece.axis }, { view: partOf(to, wanted, boxOf(piece)), axis: wanted.axis });
+    }
+  }
+
+  /** Copies or exchanges between two sides of one box. */
+  #bridge(source: Side, out: Side): void {
+    if (source.axis !== out.axis) exchange(this.#emitter, this.#placement.relayout, source, out);
+    else copyOnChip(this.#emitter, source.view, out.view);
+  }
+
+  /** Fills `to` from DRAM. Runs too short to be worth a descriptor each are loaded with another axis on partitions, and exchanged on chip. */
+  #fromDram(value: Value, wanted: Piece, to: View): void {
+    for (const part of this.#throughExchange(value, wanted)) {
+      if (!part) return this.move(this.#dramPiece(value, wanted), to);
+      const staged = this.#staged(value, part);
+      this.move(this.#dramPiece(value, part), staged);
+      this.#bridge({ view: staged, axis: part.axis }, { view: partOf(to, wanted, boxOf(part)), axis: wanted.axis });
+    }
+  }
+
+  /** The way back: stores a box that lies with `given.axis` on partitions. */
+  #toDram(value: Value, given: Piece, from: View): void {
+    for (const part of this.#throughExchange(value, given)) {
+      if (!part) return this.move(from, this.#dramPiece(value, given));
+      const staged = this.#staged(value, part);
+      this.#bridge({ view: partOf(from, given, boxOf(part)), axis: given.axis }, { view: staged, axis: part.axis });
+      this.move(staged, this.#dramPiece(value, part));
+    }
+  }
+
+  #dramPiece(value: Value, { axis, start, count, box }: Piece): View {
+    return this.dramView(value, axis, start, count, box);
+  }
+
+  #staged(value: Value, { axis, count, box }: Piece): View {
+    const sizes = box.flatMap((range, index) => (index === axis ? [] : [range.size]));
+    return this.temporary(`${value.name}.staged`, value.dtype, 0, count, sizes);
+  }
+
+  /** The parts in which a box goes between DRAM and chip by way of another axis on partitions; a single undefined where it goes directly. */
+  #throughExchange(value: Value, piece: Piece): (Piece | undefined)[] {
+    const { strides } = this.dramPlace(value);
+    const box = boxOf(piece);
+    const direct = this.#dramPiece(value, piece);
+    const other = box.reduce((best, { size }, axis) => (axis !== piece.axis && (best < 0 || size > box[best].size) ? axis : best), -1);
+    const worth =
+      piece.axis >= 0 &&
+      strides[piece.axis] === 1 &&
+      other >= 0 &&
+      Math.min(piece.count, box[other].size) >= EXCHANGE_MIN &&
+      isScattered(direct);
+    if (!worth || transposeType(value.dtype, this.#placement.relayout) === undefined || box[other].step !== 1) return [undefined];
+    const rest = box.map((range, axis) => (axis === other ? 1 : range.size));
+    return [...tileBoxes(rest, STAGED_ELEMENTS)].flatMap((tile) =>
+      channelTiles(0, box[other].size).map(({ start, count }) => {
+        const part = tile.map((range, axis) => ({ ...box[axis], start: box[axis].start + range.start * box[axis].step, size: range.size }));
+        return { axis: other, start: box[other].start + start, count, box: part };
+      }),
+    );
   }
 
   /** A contiguous scratch buffer in SBUF, of partitions [partition, partition + count). */
@@ -273,31 +379,37 @@ export class Values {
     return withSizes({ ...whole, partitionStart: partition, partitionCount: count }, sizes);
   }
 
-  #allocate(value: Value): void {
-    const elements = freeElements(value.shape, value.axis);
-    const tiles = this.tiles(value).map((tile) => this.#emitter.chip(value.name, "sbuf", value.dtype, tile.count, elements).buffer);
-    value.chip = { axis: value.axis, tiles, offset: 0 };
+  #allocate(value: Value, layout: Layout): ChipPlace {
+    const elements = freeElements(value.shape, layout);
+    const tiles = channelTiles(0, channelCount(value.shape, layout)).map(
+      (tile) => this.#emitter.chip(value.name, "sbuf", value.dtype, tile.count, elements).buffer,
+    );
+    return { ...stridesOf(value.shape, layout), tiles };
   }
 
   /** Allocates the value on chip, if that is its place; for operators that write it piece by piece. */
   prepare(value: Value): void {
-    if (!value.chip && this.#onChip.has(value.name)) this.#allocate(value);
+    if (!value.chip && this.#placement.onChip.has(value.name)) value.chip = this.#allocate(value, value.layout);
   }
 
   /** Where a node writes a box of its output, `axis` on partitions. `finishOutput` must follow when all boxes are written. */
   target(value: Value, axis: number, start: number, count: number, box: Box): Target {
     const tile = channelTiles(start, count)[0];
-    if (!value.chip && axis === value.axis && this.#onChip.has(value.name)) this.#allocate(value);
-    if (value.chip && value.chip.axis === axis) return { view: this.chipView(value, tile, box), commit: () => {} };
-    const to = this.dramView(value, axis, start, count, box);
-    const view = this.temporary(
-      `${value.name}.out`,
-      value.dtype,
-      tile.partition,
-      count,
-      to.dims.map((dim) => dim.size),
-    );
-    return { view, commit: () => this.move(view, to) };
+    this.prepare(value);
+    const { chip } = value;
+    const direct = chip && reachableView(chip, value.dtype, axis, start, count, box);
+    if (direct) return { view: direct, commit: () => {} };
+    const sizes = box.flatMap((range, index) => (index === axis ? [] : [range.size]));
+    const view = this.temporary(`${value.name}.out`, value.dtype, tile.partition, count, sizes);
+    const written = { axis, start, count, box };
+    if (!chip) return { view, commit: () => this.#toDram(value, written, view) };
+    const commit = () => {
+      for (const piece of chipPieces(chip, value.shape, boxOf(written))) {
+        const out = this.#viewAt(chip, value, piece);
+        this.#bridge({ view: partOf(view, written, boxOf(piece)), axis }, { view: out, axis: piece.axis });
+      }
+    };
+    return { view, commit };
   }
 
   /** A graph output or a window of a value in DRAM that is kept on chip for other users is also stored to DRAM. */

@@ -1,7 +1,7 @@
 /** Views: boxes of a buffer with one dimension per logical axis, turned into access patterns at the last moment. */
 import { rowMajorStrides } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
-import type { Access, DeviceType, Space } from "../program/program.js";
+import { type Access, type DeviceType, deviceBytes, type Space } from "../program/program.js";
 
 export interface Dimension {
   readonly size: number;
@@ -21,6 +21,9 @@ export interface View {
   readonly offset: number;
   readonly dims: readonly Dimension[];
 }
+
+/** Engines address partitions from multiples of this; a DMA any. */
+export const PARTITION_QUADRANT = 32;
 
 /** Free dimensions that one access pattern can have. */
 const MAX_DIMENSIONS = 4;
@@ -161,4 +164,28 @@ export function channelTiles(start: number, count: number, step: number = hardwa
     from = to;
   }
   return tiles;
+}
+
+/** The part of a view that a box of its free dimensions names. */
+export function subView(view: View, box: Box): View {
+  return {
+    ...view,
+    offset: view.offset + box.reduce((sum, range, axis) => sum + range.start * view.dims[axis].stride, 0),
+    dims: box.map((range, axis) => ({ size: range.size, stride: range.step * view.dims[axis].stride })),
+  };
+}
+
+/** Positions [start, start + count) of the axis on partitions. */
+export function partitions(view: View, start: number, count: number): View {
+  if (view.space !== "dram") return { ...view, partitionStart: view.partitionStart + start, partitionCount: count };
+  return { ...view, offset: view.offset + start * view.partitionStride, partitionCount: count };
+}
+
+/** Whether the innermost dimension makes runs in DRAM that are too short to be worth a descriptor each. */
+export function isScattered(view: View): boolean {
+  const dims = view.dims.filter((dim) => dim.size > 1);
+  const last = dims[dims.length - 1];
+  if (view.space !== "dram" || !last) return false;
+  const run = last.stride === 1 ? last.size : 1;
+  return run * deviceBytes(view.dtype, "dram") < hardware.dmaDescriptorBytes && dims.reduce((product, dim) => product * dim.size, 1) > run;
 }

@@ -5,7 +5,7 @@ import { hardware } from "../hardware/hardware.js";
 import type { DeviceType } from "../program/program.js";
 import { type DeviceArray, deviceArray } from "./constants.js";
 import type { Context } from "./context.js";
-import { type ChannelTile, channelTiles, type View } from "./view.js";
+import { type ChannelTile, channelTiles, type Range, type View } from "./view.js";
 
 /** Sizes of a contraction's weights: input channels, kernel positions, output channels. Channels meet only inside their group. */
 export interface WeightShape {
@@ -61,12 +61,18 @@ function inputsOf(shape: WeightShape, start: number, count: number): { start: nu
   return { start: first, count: (Math.floor((start + count - 1) / outputs) + 1) * inputs - first };
 }
 
-/** The groups in which a contraction's weights are loaded. */
-export function weightGroups(shape: WeightShape): WeightGroup[] {
-  const tiles = channelTiles(0, shape.outputs, hardware.tensorColumns);
+/** Output tiles that are loaded together: enough for long runs, or as many as make at most `columns` columns, evenly. */
+function tilesTogether(shape: WeightShape, tiles: number, columns: number | undefined): number {
+  if (shape.groups > 1) return 1;
+  if (columns !== undefined) return Math.ceil(tiles / Math.ceil(shape.outputs / columns));
   const inputTiles = Math.ceil(shape.inputs / hardware.sbufPartitions);
-  const perTile = inputTiles * shape.taps * hardware.tensorColumns * WEIGHT_BYTES;
-  const together = shape.groups > 1 ? 1 : Math.max(1, Math.ceil(RUN_BYTES / perTile));
+  return Math.max(1, Math.ceil(RUN_BYTES / (inputTiles * shape.taps * hardware.tensorColumns * WEIGHT_BYTES)));
+}
+
+/** The groups in which a contraction's weights are loaded; of up to `columns` output channels where they are to stream. */
+export function weightGroups(shape: WeightShape, columns?: number): WeightGroup[] {
+  const tiles = channelTiles(0, shape.outputs, hardware.tensorColumns);
+  const together = tilesTogether(shape, tiles.length, columns);
   const groups: WeightGroup[] = [];
   for (let first = 0; first < tiles.length; first += together) {
     const outputs = tiles.slice(first, first + together);
@@ -75,6 +81,16 @@ export function weightGroups(shape: WeightShape): WeightGroup[] {
     groups.push({ outputs, inputs: channelTiles(used.start, used.count) });
   }
   return groups;
+}
+
+/** Tells the groups of one contraction apart, whichever way it is cut. */
+function groupKey({ outputs }: WeightGroup): string {
+  return `${outputs[0].start}-${outputs[outputs.length - 1].start}`;
+}
+
+/** The output channels of a group: without gaps. */
+export function groupColumns({ outputs }: WeightGroup): Range {
+  return { start: outputs[0].start, size: outputs.reduce((sum, { count }) => sum + count, 0), step: 1 };
 }
 
 /** SBUF bytes a partition that all of a contraction's weights take. */
@@ -121,7 +137,7 @@ export class LoadedWeights {
     const { dtype } = this.#source;
     const [{ start, count, partition }] = run;
     const perPartition = run.length * this.#perChannel;
-    const label = `${name}.${this.#group.outputs[0].start}.${start}`;
+    const label = `${name}.${groupKey(this.#group)}.${start}`;
     const dram = context.packed.get(this.#source, `${label.slice(name.length)}`, () =>
       context.emitter.dram(label, "constant", dtype, [count, perPartition], () => this.#pack(run)),
     );
@@ -164,6 +180,12 @@ export class LoadedWeights {
     const view = this.#views[inputTile];
     return { ...view, offset: view.offset + before + tap * count, dims: [{ size: count, stride: 1 }] };
   }
+
+  /** All of the group's output channels as moving columns for one tile of input channels; of weights with a single tap. */
+  moving(inputTile: number): View {
+    if (this.#source.tapOffsets.length !== 1) throw new Error("weights with several taps don't stream");
+    return { ...this.#views[inputTile], dims: [{ size: this.#perChannel, stride: 1 }] };
+  }
 }
 
 /** What is made once for each constant and way of packing it, however many nodes use it. */
@@ -183,8 +205,9 @@ export class PackedConstants<T> {
 /** Loads a group: once for all requests and nodes if the weights are resident, once a batch if they are held, else here. */
 export function loadWeights(context: Context, node: string, source: WeightSource, group: WeightGroup): LoadedWeights {
   const load = () => new LoadedWeights(context, `${node}.weights`, source, group);
-  const part = `${group.outputs[0].start}`;
-  if (group.outputs[0].start < (context.resident.get(source.tensor) ?? 0))
+  const part = groupKey(group);
+  const { start, size } = groupColumns(group);
+  if (start + size <= (context.resident.get(source.tensor) ?? 0))
     return context.loaded.get(source, part, () => context.emitter.whileLoading(load));
   return context.held.get(source.tensor)?.get(source, part, load) ?? load();
 }

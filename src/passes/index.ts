@@ -12,7 +12,7 @@ import type { NormaliseOptions, Pass } from "./options.js";
 
 export { parseIoConfig } from "./io_config.js";
 export type { BindOptions, Decomposition, Evaluate, IoConfig, NormaliseOptions, OperatorRules, Pass } from "./options.js";
-export { applyPrecision, fastMathWords, fp32CastWords, type Precision, parsePrecision } from "./precision.js";
+export { applyPrecision, fastMathWords, fp32CastWords, type Precision, parsePrecision, relayoutOf } from "./precision.js";
 export { asWords } from "./words.js";
 
 /** The passes in their order. `--print-ir-after` takes these names. */

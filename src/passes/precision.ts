@@ -79,6 +79,14 @@ export function parsePrecision(fastMath: readonly string[] | undefined, fp32Cast
   return { ...cast, relayout: relayoutWord === undefined ? preset.relayout : relayouts[relayoutWord] };
 }
 
+/**
+ * How lowering moves FP32 values to other partitions. With 16-bit tensors only statistics and what comes from or goes to the host are
+ * still FP32, and stay exact.
+ */
+export function relayoutOf({ tensors, relayout, transposeType }: Precision): { readonly fast: boolean; readonly type: Half } {
+  return { fast: relayout === "fast" && tensors === "float32", type: transposeType };
+}
+
 /** An FP32 tensor rounded to 16 bits. */
 function toHalf(tensor: Tensor, dtype: Half): Tensor {
   if (!(tensor.data instanceof Float32Array)) throw new Error(`toHalf: ${tensor.dtype} tensor`);

@@ -50,7 +50,7 @@ export type ScheduleResult =
 const SBUF_ALIGNMENT = 4;
 const DRAM_ALIGNMENT = 64;
 /** Shares of the SBUF that prefetch may fill, tried in turn: less leaves the allocator more room. 0 is no prefetch. */
-const PREFETCH_SHARES = [0.92, 0.75, 0];
+const PREFETCH_SHARES = [0.92, 0.75, 0.6, 0.45, 0.3, 0];
 /** Positions added on both sides of a buffer that lives for at most SHORT_LIFE, so that the tiles next to it lie elsewhere. */
 const MAX_SLACK = 48;
 const SHORT_LIFE = 384;
