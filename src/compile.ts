@@ -1,6 +1,6 @@
 /** The driver: it hands each phase what the one before it made. Nothing here knows an operator or an instruction. */
 import { createHash } from "node:crypto";
-import { UserError } from "./diagnostics/diagnostic.js";
+import { UserError, userError } from "./diagnostics/diagnostic.js";
 import { fingerprint } from "./fingerprint.js";
 import {
   type Framework,
@@ -15,6 +15,7 @@ import { resolveName } from "./graph/names.js";
 import { printGraph } from "./graph/text.js";
 import { verifyGraph } from "./graph/verify.js";
 import { hostModel } from "./host/prepare.js";
+import { largestBatch } from "./largest_batch.js";
 import { type Artifact, MANIFEST_FORMAT, type Manifest, type SubgraphManifest } from "./neff/artifact.js";
 import { constantIndex, writeNeff } from "./neff/neff.js";
 import { type DenseWork, denseWork } from "./operators/dense.js";
@@ -76,9 +77,23 @@ interface CheckedModel extends Pick<ImportedModel, "framework" | "files" | "alia
 
 /**
  * Compiles a model to an artifact. Same file content, options and version: same bytes.
- * Errors: UserError for everything that the model or the options can cause.
+ * Errors: UserError for everything that the model or the options can cause; NCC0694 names the largest batch where one is too large.
  */
 export async function compileModel(path: string, options: CompileOptions = {}): Promise<CompileResult> {
+  try {
+    return await compileOnce(path, options);
+  } catch (error) {
+    const { batchSize: batch = 1 } = options;
+    if (!(error instanceof UserError) || batch < 2 || !error.diagnostics.some(({ id }) => id === "NCC0690" || id === "NCC0693"))
+      throw error;
+    const { verifyEach: _, progress: __, log: ___, observe: ____, ...quiet } = options;
+    const largest = await largestBatch(async (batchSize) => (await compileOnce(path, { ...quiet, batchSize })).artifact);
+    if (largest === undefined || largest >= batch) throw error;
+    throw userError("NCC0694", { batch, largest, reason: error.message });
+  }
+}
+
+async function compileOnce(path: string, options: CompileOptions): Promise<CompileResult> {
   const settings = manifestOptions(options);
   const precision = parsePrecision(settings.fastMath, settings.fp32Cast);
   const model = await check(path, options, bindOptions(options));

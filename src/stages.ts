@@ -6,6 +6,7 @@ import {
   type Budget,
   defaultBudget,
   lower,
+  MAX_INSTRUCTIONS,
   type OperatorCost,
   operatorCosts,
   RESIDENT_CAPACITY,
@@ -43,7 +44,8 @@ function residentBudgets(weightBytes: number): Budget[] {
 export function compilePipeline(graph: Graph, cores: number | "auto", options: StageOptions): CompiledPipeline {
   if (cores === 1) return { stages: [compileStage(graph, usualBudgets, options)] };
   options.progress?.("pipeline");
-  const costs = operatorCosts(graph, lower(graph, defaultBudget, options.relayout));
+  const limit = MAX_INSTRUCTIONS * (cores === "auto" ? 1 : cores);
+  const costs = operatorCosts(graph, lower(graph, defaultBudget, options.relayout, limit));
   if (cores !== "auto") return compilePlan(costs, plan(graph, costs, cores), false, options);
   for (let least = 1; ; ) {
     const found = plan(graph, costs, "auto", least);

@@ -27,10 +27,12 @@ export interface ChipPlan {
   readonly traffic: number;
 }
 
-/** Segments at most, and arrangements that are tried for each. */
+/** Segments at most, and the borders that are tried for each. */
 const MAX_SEGMENTS = 4;
 const MAX_STARTS = 4;
 const MAX_ENDS = 24;
+/** Parts of a batch. */
+const MAX_WINDOWS = 64;
 /** What a segment has to save, of all traffic. */
 const LEAST_SAVING = 0.01;
 
@@ -110,7 +112,8 @@ class Planner {
     const crossing = crossingBytes(this.#graph);
     const starts = narrowest(crossing, first, hot, MAX_STARTS);
     const ends = narrowest(crossing, hot + 1, end, MAX_ENDS);
-    for (const items of new Set([1, 2, Math.ceil(batch / 2)])) {
+    const least = Math.ceil(batch / MAX_WINDOWS);
+    for (const items of new Set([least, 2 * least, Math.ceil(batch / 2)])) {
       if (items >= batch) continue;
       for (const start of starts) for (const stop of ends) yield { first: start, end: stop, items };
     }

@@ -1,7 +1,11 @@
 /** Collects the buffers, steps and constants of a lowered program. */
+import { userError } from "../diagnostics/diagnostic.js";
 import type { DeviceType, DramKind, Operation } from "../program/program.js";
 import type { LoweredBuffer, LoweredProgram, Step } from "./lowered.js";
 import type { View } from "./view.js";
+
+/** Instructions of a program beyond which compiling it takes minutes, and gigabytes of the host's memory. */
+export const MAX_INSTRUCTIONS = 2 ** 19;
 
 export class Emitter {
   readonly #buffers: LoweredBuffer[] = [];
@@ -12,6 +16,11 @@ export class Emitter {
   readonly #constants = new Map<string, () => Uint8Array>();
   #section: "load" | "infer" = "infer";
   #origin = "";
+
+  constructor(
+    private readonly name: string,
+    private readonly limit: number,
+  ) {}
 
   /** Names the graph node that the following steps work for. */
   set origin(node: string) {
@@ -52,8 +61,10 @@ export class Emitter {
     return unique;
   }
 
+  /** Errors: NCC0693 where the program gets too long. */
   step(engine: Step["engine"], operation: Operation): void {
-    this.#sections[this.#section].push({ operation, engine, origin: this.#origin });
+    const length = this.#sections[this.#section].push({ operation, engine, origin: this.#origin });
+    if (length > this.limit) throw userError("NCC0693", { name: this.name, limit: this.limit, node: this.#origin });
   }
 
   /** Runs `emit` so that its steps go to the load section. */
@@ -64,11 +75,11 @@ export class Emitter {
     return result;
   }
 
-  finish(name: string, valueBytes: ReadonlyMap<string, number>): LoweredProgram {
+  finish(valueBytes: ReadonlyMap<string, number>): LoweredProgram {
     const sources = this.#constants;
     let constants: Map<string, Uint8Array> | undefined;
     return {
-      name,
+      name: this.name,
       buffers: this.#buffers,
       load: this.#sections.load,
       infer: this.#sections.infer,

@@ -4,7 +4,7 @@ import { recordOf } from "../operators/index.js";
 import { planChip } from "./batching.js";
 import type { Context } from "./context.js";
 import { lowerConvolution } from "./convolution.js";
-import { Emitter } from "./emitter.js";
+import { Emitter, MAX_INSTRUCTIONS } from "./emitter.js";
 import type { LoweredProgram } from "./lowered.js";
 import { lowerMatmul } from "./matmul.js";
 import { lowerMovement } from "./movement.js";
@@ -18,6 +18,7 @@ import { Values } from "./values.js";
 import { PackedConstants } from "./weights.js";
 
 export { type OperatorCost, operatorCosts } from "./cost.js";
+export { MAX_INSTRUCTIONS } from "./emitter.js";
 export type { LoweredProgram } from "./lowered.js";
 export type { Budget } from "./plan.js";
 export { defaultBudget, RESIDENT_CAPACITY, residentBudget, WEIGHT_CAPACITY } from "./plan.js";
@@ -51,11 +52,16 @@ function lowerNode(context: Context, node: Node): void {
 
 /**
  * Lowers a graph whose every node passed the check and has static types, after precision was applied. A smaller budget keeps less
- * on chip: for when scheduling finds that the program does not fit.
+ * on chip: for when scheduling finds that the program does not fit. Errors: NCC0693 where there are more instructions than `limit`.
  */
-export function lower(graph: Graph, budget: Budget = defaultBudget, relayout: Relayout = exactRelayout): LoweredProgram {
+export function lower(
+  graph: Graph,
+  budget: Budget = defaultBudget,
+  relayout: Relayout = exactRelayout,
+  limit = MAX_INSTRUCTIONS,
+): LoweredProgram {
   const { windowed, layouts, copies, onChip, used, resident, held } = planChip(graph, budget);
-  const emitter = new Emitter();
+  const emitter = new Emitter(graph.name, limit);
   const values = new Values(windowed, emitter, { layouts, copies, onChip, relayout });
   const context: Context = {
     graph: windowed.graph,
@@ -77,7 +83,7 @@ export function lower(graph: Graph, budget: Budget = defaultBudget, relayout: Re
     for (const output of node.outputs) if (output !== "") values.finishOutput(values.value(output));
   }
   values.finishColumns();
-  return emitter.finish(graph.name, mostByName(windowed.graph, used));
+  return emitter.finish(mostByName(windowed.graph, used));
 }
 
 /** A node's greatest number, over its windows. */
