@@ -40,8 +40,12 @@ export interface Border {
   readonly set: NodeSet;
   readonly work: number;
   readonly size: number;
+  /** The most that a member needs while it runs. */
+  readonly live: number;
   /** Members whose output goes outside. */
   readonly crossing: readonly number[];
+  /** Time to move their outputs, once each. */
+  readonly transfer: number;
   /** Time for which their outputs occupy a link that lies here. */
   readonly link: number;
 }
@@ -54,7 +58,9 @@ export function borderOf({ nodes, successors }: CutProblem, set: NodeSet): Borde
     set,
     work: sum(members, (node) => node.work),
     size: sum(members, (node) => node.size),
+    live: members.reduce((most, node) => Math.max(most, nodes[node].live ?? 0), 0),
     crossing,
+    transfer: sum(crossing, (node) => node.transfer),
     link: sum(crossing, (node) => node.hop ?? 0),
   };
 }
@@ -72,7 +78,8 @@ export function ownTime({ excess = Number.POSITIVE_INFINITY }: CutProblem, work:
 /** Bytes of the stage between two borders beyond its device's capacity. */
 export function bytesBeyond(problem: CutProblem, from: Border, to: Border): number {
   const kept = to.size - from.size;
-  return Math.max(0, kept === 0 ? 0 : kept + liveBytes(problem, from, to) - problem.capacity);
+  if (kept === 0 || kept + to.live <= problem.capacity) return 0;
+  return Math.max(0, kept + (to.live === 0 ? 0 : liveBytes(problem, from, to)) - problem.capacity);
 }
 
 /** The most that a node of the stage needs while it runs. */

@@ -59,11 +59,11 @@ describe("cut", () => {
   });
 
   it("gives a true bound where there are too many downsets", () => {
-    const nodes = Array.from({ length: 16 }, (_, node) => ({ work: 1 + (node % 3), size: 1, transfer: 0 }));
+    const nodes = Array.from({ length: 18 }, (_, node) => ({ work: 1 + (node % 3), size: 1, transfer: 0 }));
     const result = cut({ nodes, successors: nodes.map(() => []), devices: 4, capacity: 100 });
-    expect(result?.bound).toBe(7.75);
-    expect(result?.value).toBeGreaterThanOrEqual(7.75);
-    expect(result?.stages.flat().length).toBe(16);
+    expect(result?.bound).toBe(9);
+    expect(result?.value).toBeGreaterThanOrEqual(9);
+    expect(result?.stages.flat().length).toBe(18);
   });
 });
 
