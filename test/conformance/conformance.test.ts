@@ -163,5 +163,5 @@ describe.skipIf(!existsSync(shared))("ONNX's backend tests (skipped where ../sha
       if (status !== "passed") failed.push(`${name}: ${status}: ${reason}`);
     }
     expect(failed).toEqual([]);
-  }, 60_000);
+  });
 });

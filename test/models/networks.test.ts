@@ -45,7 +45,7 @@ describe("networks", () => {
     expect(verifyGraph(graph)).toEqual([]);
     expect(parameters(graph)).toBe(count);
     expect(graph.types.get(graph.outputs[0])?.shape).toEqual(shape);
-  }, 60_000);
+  });
 
   it("are the same for the same seed only", () => {
     const hash = (seed: number) =>

@@ -216,7 +216,7 @@ describe("faults name the node, the attribute or input, and what would do", () =
         } catch (error) {
           if (!(error instanceof UserError))
             throw new Error(
-              `${record.name} ${JSON.stringify(attributes)} ${built.tensors.map((t) => t.dtype + "[" + t.shape + "]").join(" ")}`,
+              `${record.name} ${JSON.stringify(attributes)} ${built.tensors.map((t) => `${t.dtype}[${t.shape}]`).join(" ")}`,
               { cause: error },
             );
         }

@@ -70,7 +70,7 @@ describe("planPipeline", () => {
       }),
       { seed: 3, numRuns: 20 },
     );
-  }, 20_000);
+  });
 
   const withWeights = (...bytes: number[]) => ({
     costOf: ({ name }: { name: string }) => {
