@@ -31,6 +31,17 @@ const scatter: Rule = (node) => {
   return [node.emit("ScatterND", [background, node.int64(0), updates], { reduction: text("add") })];
 };
 
+/** Values at given places of a tensor of defaults; a scalar value goes to all of them. */
+const sparseToDense: Rule = (node) => {
+  const [indices, , values, fallback] = node.inputs;
+  const background = node.emit("Expand", [fallback, node.int64(1)]);
+  const rank = node.rank(indices);
+  const places = rank === 2 ? node.int64(0) : node.reshape(node.int64(0), [-1, 1]);
+  const count = node.slice(node.emit("Shape", [places]), 0, 0, 1);
+  const updates = node.rank(values) === 0 ? node.emit("Expand", [values, count]) : values;
+  return [node.emit("ScatterND", [background, places, updates], { reduction: text("none") })];
+};
+
 const scatterInto =
   (reduction: string, change: (node: Conversion, updates: string) => string = (_, updates) => updates): Rule =>
   (node) => [node.emit("ScatterND", [node.inputs[0], node.int64(1), change(node, node.inputs[2])], { reduction: text(reduction) })];
@@ -192,6 +203,7 @@ export const gatherRules: Rules = {
   OneHot: oneHot,
   ParallelDynamicStitch: dynamicStitch,
   ScatterNd: scatter,
+  SparseToDense: sparseToDense,
   TensorScatterAdd: scatterInto("add"),
   TensorScatterMax: scatterInto("max"),
   TensorScatterMin: scatterInto("min"),

@@ -43,6 +43,8 @@ const renamed: Readonly<Record<string, string>> = {
   Mul: "Mul",
   Neg: "Neg",
   Pow: "Pow",
+  // Of TF.js's converter.
+  Prelu: "PRelu",
   RealDiv: "Div",
   Reciprocal: "Reciprocal",
   Relu: "Relu",

@@ -77,6 +77,7 @@ const fused =
       if (activation !== undefined) value = activation(node, value);
       else if (step === "BiasAdd") value = addBias(node, value, next());
       else if (step === "Add" || step === "BinaryAdd") value = node.emit("Add", [value, next()]);
+      else if (step === "Prelu") value = node.emit("PRelu", [value, next()]);
       else if (step === "FusedBatchNorm") value = normalised(node, value, [next(), next(), next(), next()]);
       else throw node.refusal(`its fused operator ${step} is not supported`);
     }

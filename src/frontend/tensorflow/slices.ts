@@ -190,14 +190,22 @@ const roll: Rule = (node) => {
   return [value === node.inputs[0] ? node.emit("Identity", [value]) : value];
 };
 
+/** The image padded along the axes that are cut into blocks, by [axis, 2] pairs. */
+function paddedBlocks(node: Conversion, count: number, index: number): string {
+  const rest = node.rank(node.inputs[0]) - 1 - count;
+  const spread = (list: readonly Extent[]) => [0, ...list, ...new Array<number>(rest).fill(0)];
+  const known = node.known(node.inputs[index]) && node.numbers(index);
+  if (known?.every((amount) => amount === 0)) return node.inputs[0];
+  const sides = [0, 1].map((side): Extent[] => {
+    if (known) return known.filter((_, at) => at % 2 === side);
+    return [node.emit("Reshape", [node.slice(node.int64(index), 1, side, side + 1), node.integers([-1])])];
+  });
+  return node.emit("Pad", [node.inputs[0], node.shapeOf(sides.flatMap(spread))]);
+}
+
 /** Blocks of the axes after the first go to the batch. */
 const spaceToBatch = (node: Conversion, blocks: readonly number[], padIndex: number): string => {
-  const rank = node.rank(node.inputs[0]);
-  const pairs = node.numbers(padIndex);
-  const spread = (list: readonly number[]) => [0, ...list, ...new Array<number>(rank - 1 - list.length).fill(0)];
-  const pads = [0, 1].flatMap((side) => spread(pairs.filter((_, at) => at % 2 === side)));
-  const isPadded = pads.some((amount) => amount !== 0);
-  const value = isPadded ? node.emit("Pad", [node.inputs[0], node.integers(pads)]) : node.inputs[0];
+  const value = paddedBlocks(node, blocks.length, padIndex);
   const [batch, ...extents] = node.extents(value);
   const inner = extents.slice(0, blocks.length).map((extent, axis) => node.combine("Div", extent, blocks[axis]));
   const rest = extents.slice(blocks.length);
@@ -213,6 +221,14 @@ const spaceToBatch = (node: Conversion, blocks: readonly number[], padIndex: num
   return node.reshape(node.transpose(parted, permutation), [rows, ...inner, ...rest]);
 };
 
+function croppedAtRunTime(node: Conversion, value: string, count: number, index: number): string {
+  const [starts, trims] = [0, 1].map((side) =>
+    node.emit("Reshape", [node.slice(node.int64(index), 1, side, side + 1), node.integers([-1])]),
+  );
+  const whole = node.slice(node.emit("Shape", [value]), 0, 1, 1 + count);
+  return node.emit("Slice", [value, starts, node.emit("Sub", [whole, trims]), node.integers(range(1, 1 + count))]);
+}
+
 const batchToSpace = (node: Conversion, blocks: readonly number[], cropIndex: number): string => {
   const [rows, ...extents] = node.extents(node.inputs[0]);
   const count = blocks.length;
@@ -227,6 +243,7 @@ const batchToSpace = (node: Conversion, blocks: readonly number[], cropIndex: nu
   ];
   const spaces = inner.map((extent, axis) => node.combine("Mul", extent, blocks[axis]));
   const value = node.reshape(node.transpose(parted, permutation), [batch, ...spaces, ...rest]);
+  if (node.known(node.inputs[cropIndex]) === undefined) return croppedAtRunTime(node, value, count, cropIndex);
   const crops = node.numbers(cropIndex);
   if (crops.every((amount) => amount === 0)) return value;
   const axes = range(0, count);
