@@ -2,7 +2,7 @@
 import { intAttribute, intsAttribute, type TensorType } from "../graph/graph.js";
 import { codeOf, type Form, formRecords, one, openOf, ownOr } from "./form.js";
 import type { AttributeSpec, OperatorUse } from "./record.js";
-import { constantScalar, dtypeOf, float, int, ints, intsOf, OPEN, required, requireRank, shapeOf, text } from "./shapes.js";
+import { axisAttribute, constantScalar, dtypeOf, float, int, ints, intsOf, OPEN, required, requireRank, shapeOf, text } from "./shapes.js";
 
 const ANY = Number.POSITIVE_INFINITY;
 const textsSpec: AttributeSpec = { type: "strings" };
@@ -43,6 +43,15 @@ function det(use: OperatorUse): TensorType[] {
 function nonZero(use: OperatorUse): TensorType[] {
   const rank = shapeOf(use, 0)?.length;
   return one("int64", [rank === undefined ? OPEN : Math.max(rank, 1), OPEN]);
+}
+
+/** Outputs: the distinct elements (or slices along an axis), and three lists of places or counts. */
+function unique(use: OperatorUse): TensorType[] {
+  const shape = shapeOf(use, 0);
+  const axis = use.attributes.axis === undefined || shape === undefined ? undefined : axisAttribute(use, 0, shape.length);
+  const values = axis === undefined ? [OPEN] : shape?.map((extent, index) => (index === axis ? OPEN : extent));
+  const list = { dtype: "int64" as const, shape: [OPEN] };
+  return [{ dtype: dtypeOf(use, 0), shape: values }, list, list, list].slice(0, Math.max(1, use.outputCount));
 }
 
 const convolution = { auto_pad: text("NOTSET"), dilations: ints, group: int(1), kernel_shape: ints, pads: ints, strides: ints };
@@ -151,5 +160,5 @@ export const otherRecords = formRecords({
       weights: floatsSpec,
     },
   },
-  Unique: { since: 11, inputs: [1, 1], attributes: { axis: int(), sorted: int(1) } },
+  Unique: { since: 11, inputs: [1, 1], attributes: { axis: int(), sorted: int(1) }, infer: unique },
 });

@@ -37,6 +37,22 @@ describe("tensors to ONNX Runtime and back", () => {
       output %y }`);
     await expect(runGraph(graph, new Map([["x", floatTensor([2], [1, 2])]]))).rejects.toThrow(/NCC0851: value y: element type int4/);
   });
+  test("a step of an epilogue without a kernel is computed in a wider type", async () => {
+    const graph = parseGraph(`graph "main" { input %x: bool[2] input %a: bool[2] input %b: bool[2]
+      %n: bool[2] = Not(%x) @not
+      %y: bool[2] = Where(%n, %a, %b) @choice
+      output %y }`);
+    const [choice, not] = [graph.nodes[1], graph.nodes[0]];
+    const step = { op: choice.op, attributes: {}, operands: [null, 1, 2], origins: [] };
+    const fused = { ...graph, nodes: [{ ...not, inputs: ["x", "a", "b"], outputs: ["y"], epilogue: [step] }] };
+    const bools = (...data: number[]): Tensor => ({ dtype: "bool", shape: [2], data: Uint8Array.from(data) });
+    const feeds = new Map([
+      ["x", bools(1, 0)],
+      ["a", bools(1, 1)],
+      ["b", bools(0, 0)],
+    ]);
+    expect((await runGraph(fused, feeds)).get("y")).toEqual(bools(0, 1));
+  });
   test("a view of a larger buffer crosses alone", () => {
     const data = new Float32Array([1, 2, 3, 4]).subarray(1, 3);
     expect(fromOrtTensor("x", toOrtTensor("x", { dtype: "float32", shape: [2], data })).data).toEqual(Float32Array.of(2, 3));
