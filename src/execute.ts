@@ -3,7 +3,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { UserError, userError } from "./diagnostics/diagnostic.js";
 import { fingerprint } from "./fingerprint.js";
-import { type ImportedModel, importModel } from "./frontend/index.js";
+import { detectFramework, type ImportedModel, type ImportOptions, importModel } from "./frontend/index.js";
 import type { Tensor, TensorData } from "./graph/tensor.js";
 import type { Artifact, Manifest, Signature } from "./neff/artifact.js";
 import { readManifest, readNeff } from "./neff/neff.js";
@@ -131,29 +131,46 @@ function median(values: readonly number[]): number {
  * The original model. The artifact knows its size and SHA-256, not its name: a model of that content, beside the artifact or in the working
  * folder, is it. Errors: NCC0806 none found, NCC0807 a given file with another content.
  */
-async function findReference(artifact: string, { source }: Manifest, given: string | true): Promise<ImportedModel> {
+async function findReference(artifact: string, manifest: Manifest, given: string | true): Promise<ImportedModel> {
+  const { source } = manifest;
   if (given !== true) {
-    const model = await importModel(given);
+    const model = await importModel(given, importOptions(manifest));
     const seen = fingerprint(model.files).sha256;
     if (seen !== source.sha256) throw userError("NCC0807", { path: given, seen, expected: source.sha256 });
     return model;
   }
   for (const folder of [dirname(artifact), "."]) {
     for (const name of existsSync(folder) ? readdirSync(folder).sort() : []) {
-      const model = name.endsWith(".onnx") ? await importIfSource(join(folder, name), source) : undefined;
+      const model = await importIfSource(join(folder, name), manifest);
       if (model) return model;
     }
   }
   throw userError("NCC0806", { file: artifact, sha256: source.sha256 });
 }
 
-/** The model at `path` if its files have the content; a file of another size is not read at all. */
-async function importIfSource(path: string, source: Manifest["source"]): Promise<ImportedModel | undefined> {
+/** The part of a model that was compiled: of a TensorFlow model, between the tensors of the artifact's signature. */
+function importOptions({ source, options, signature }: Manifest): ImportOptions {
+  const inputs = new Map(signature.inputs.map(({ name, dtype, shape }) => [name, { dtype, shape }]));
+  const outputs = signature.outputs.map(({ name }) => name);
+  return { framework: source.framework, signature: options.signature, tagSet: options.tagSet, inputs, outputs };
+}
+
+const modelFiles: Readonly<Record<string, RegExp>> = { ONNX: /\.onnx$/, TENSORFLOW: /\.(pb|pbtxt)$/ };
+
+/** Whether the model may be what is at a path; a file of another size is not read. */
+function mayBeSource(path: string, { framework, bytes, sha256: wanted }: Manifest["source"]): boolean {
   const status = statSync(path, { throwIfNoEntry: false });
-  if (!status?.isFile() || status.size > source.bytes) return undefined;
-  if (status.size === source.bytes && fingerprint([path]).sha256 !== source.sha256) return undefined;
+  if (status?.isDirectory()) return framework === "TENSORFLOW" && detectFramework(path) === framework;
+  if (!status?.isFile() || status.size > bytes || !modelFiles[framework]?.test(path)) return false;
+  return status.size < bytes || fingerprint([path]).sha256 === wanted;
+}
+
+/** The model at `path` if its files have the content. */
+async function importIfSource(path: string, manifest: Manifest): Promise<ImportedModel | undefined> {
+  const { source } = manifest;
+  if (!mayBeSource(path, source)) return undefined;
   try {
-    const model = await importModel(path);
+    const model = await importModel(path, importOptions(manifest));
     return fingerprint(model.files).sha256 === source.sha256 ? model : undefined;
   } catch (error) {
     if (error instanceof UserError) return undefined;

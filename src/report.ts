@@ -15,6 +15,8 @@ import { deviceBytes, freeCount, type LoadedProgram } from "./program/program.js
 export function manifestOptions(options: CompileOptions): ManifestOptions {
   const shapes = [...(options.inputShapes ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
   return {
+    ...(options.signature === undefined ? {} : { signature: options.signature }),
+    ...(options.tagSet === undefined ? {} : { tagSet: options.tagSet }),
     ...(options.batchSize === undefined ? {} : { batchSize: options.batchSize }),
     inputShapes: Object.fromEntries(shapes.map(([name, shape]) => [name, [...shape]])),
     ...(options.inputValues?.size ? { inputValues: [...options.inputValues.keys()].sort() } : {}),

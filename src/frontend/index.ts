@@ -5,6 +5,7 @@ import { type Framework, frameworks, type ImportedModel } from "./model.js";
 import { importOnnx } from "./onnx/import.js";
 import type { ReadOptions } from "./tensorflow/read.js";
 
+export { detectFramework } from "./detect.js";
 export { type Framework, frameworks, type ImportedModel, type SourceOperator } from "./model.js";
 export { importOnnx } from "./onnx/import.js";
 export { readTensorProto, writeTensorProto } from "./onnx/tensor.js";

@@ -79,6 +79,9 @@ const operator = {
 
 const options = {
   fields: {
+    /** Of a SavedModel, where they were given. */
+    signature: { optional: "string" },
+    tagSet: { optional: "string" },
     batchSize: { optional: "count" },
     inputShapes: { record: { list: "count" } },
     /** Names of the inputs that were fixed at compile time. */

@@ -72,6 +72,9 @@ describe("neuronc compile on a SavedModel", () => {
     const { out, err } = await command(run, output, "--input", `x=${input}`, "--output-dir", folder, "--json");
     expect(err).toBe("");
     expect(JSON.parse(out).outputs).toHaveLength(2);
+    const { errors } = JSON.parse((await command(run, output, "--reference", variables, "--json")).out);
+    expect(errors.map(({ cosine }: { cosine: number }) => Math.round(1e6 * cosine))).toEqual([1e6, 1e6]);
+    expect((await command(run, output, "--reference", join(models, "loop_in_condition"))).err).toMatch(/NCC0152|NCC0807/);
     expect((await command(run, output, "--input", "y=zeros")).err).toContain("NCC0351");
   });
 });
