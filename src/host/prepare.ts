@@ -2,15 +2,17 @@
 
 import { elementTypeCodes } from "../frontend/onnx/tensor.js";
 import { writeOnnx } from "../frontend/onnx/write.js";
+import { withoutEpilogues } from "../graph/epilogue.js";
 import { type Attribute, type Attributes, type Graph, intAttribute, isStatic, type Node, type TensorType } from "../graph/graph.js";
-import { type DType, elementCount, fromNumbers, int64Tensor, type Tensor } from "../graph/tensor.js";
-import { epilogueUse, ownInputs } from "../operators/index.js";
+import { type DType, elementCount, floatTensor, fromNumbers, int64Tensor, type Tensor } from "../graph/tensor.js";
+import { inferTypes } from "../operators/infer.js";
 import { kernelType, lacksKernel } from "./kernels.js";
 import { standardForms } from "./standard.js";
 
 /** The ONNX model of a CPU subgraph. Its bfloat16 inputs and outputs are float32: the binding carries no bfloat16. */
 export function hostModel(graph: Graph): Uint8Array {
-  return writeOnnx(new Preparation(graph).run());
+  const plain = withoutEpilogues(graph);
+  return writeOnnx(new Preparation(plain === graph ? graph : inferTypes(plain)).run());
 }
 
 export const intValue = (value: number): Attribute => ({ type: "int", value });
@@ -61,34 +63,7 @@ export class Preparation {
     return this.node("Cast", [from], to, { to: intValue(elementTypeCodes[dtype]) });
   }
 
-  /** A node and the steps of its epilogue, each a node of its own. */
-  private apart(node: Node): Node[] {
-    const { epilogue = [], ...plain } = node;
-    const shape = this.types.get(node.outputs[0])?.shape;
-    const steps = epilogue.map((step): Node => {
-      const use = epilogueUse(this, node, step);
-      const running = this.fresh(`${node.outputs[0]}_stored`);
-      const before = use.inputs[step.operands.indexOf(null)]?.dtype;
-      if (before) this.types.set(running, { dtype: before, ...(shape ? { shape } : {}) });
-      const inputs = step.operands.map((operand) => (operand === null ? running : node.inputs[operand]));
-      const name = this.fresh(`${node.name}_${step.op.toLowerCase()}`);
-      return {
-        name,
-        op: step.op,
-        domain: "",
-        inputs,
-        outputs: node.outputs.slice(0, 1),
-        attributes: step.attributes,
-        origins: step.origins,
-      };
-    });
-    const values = steps.map((step, index) => step.inputs[epilogue[index].operands.indexOf(null)]);
-    const chained = steps.map((step, index) => (index < steps.length - 1 ? { ...step, outputs: [values[index + 1]] } : step));
-    return [{ ...plain, inputs: ownInputs(node), outputs: [values[0], ...node.outputs.slice(1)] }, ...chained];
-  }
-
   private rewrite(node: Node): readonly Node[] {
-    if (node.epilogue?.length) return this.apart(node).flatMap((part) => this.rewrite(part));
     if (node.domain !== "") return [node];
     for (const rewrite of rewrites) {
       const nodes = rewrite(node, this);
@@ -199,6 +174,20 @@ const bitCastBool: Rewrite = (node, preparation) => {
   return node.op === "BitCast" && types.includes("bool") ? [{ ...node, op: "Cast" }] : undefined;
 };
 
+/** ONNX Runtime expands CastLike itself, to a graph that its type checks may refuse. */
+const castLike: Rewrite = (node, preparation) => {
+  const dtype = preparation.type(node.inputs[1])?.dtype;
+  if (node.op !== "CastLike" || dtype === undefined) return undefined;
+  if (dtype === preparation.type(node.inputs[0])?.dtype) return [{ ...node, op: "Identity", inputs: [node.inputs[0]], attributes: {} }];
+  return [{ ...node, op: "Cast", inputs: [node.inputs[0]], attributes: { ...node.attributes, to: intValue(elementTypeCodes[dtype]) } }];
+};
+
+/** ONNX Runtime's own casts of float16 around one from float16 to float16 don't fit each other. */
+const idleCast: Rewrite = (node, preparation) => {
+  const [from, to] = [node.inputs[0], node.outputs[0]].map((value) => preparation.type(value)?.dtype);
+  return node.op === "Cast" && from !== undefined && from === to ? [{ ...node, op: "Identity", attributes: {} }] : undefined;
+};
+
 /** Recurrent operators with the batch in front. */
 const batchFirst: Rewrite = (node, preparation) => {
   if (!["GRU", "LSTM", "RNN"].includes(node.op) || intAttribute(node.attributes, "layout", 0) !== 1) return undefined;
@@ -263,13 +252,34 @@ const attentionMask: Rewrite = (node, preparation) => {
   return [preparation.node("Pad", [mask, amounts, hidden], padded), { ...node, inputs }];
 };
 
+/** (sum |x|^p)^(1/p) over the spatial axes: ONNX Runtime's own is of opset 2, which a graph with newer operators can't declare. */
+const globalLpPool: Rewrite = (node, preparation) => {
+  const rank = preparation.type(node.inputs[0])?.shape?.length;
+  if (node.op !== "GlobalLpPool" || rank === undefined) return undefined;
+  const [input] = node.inputs;
+  const [output] = node.outputs;
+  const axes = Array.from({ length: rank - 2 }, (_, axis) => axis + 2);
+  const power = intAttribute(node.attributes, "p", 2);
+  const constant = (value: number) => preparation.constant(`${output}_power`, floatTensor([], [value]));
+  const [size, powers, sums] = ["size", "powers", "sums"].map((word) => preparation.fresh(`${output}_${word}`));
+  return [
+    preparation.node("Abs", [input], size),
+    preparation.node("Pow", [size, constant(power)], powers),
+    preparation.node("ReduceSum", [powers, preparation.constant(`${output}_axes`, int64Tensor([axes.length], axes))], sums),
+    preparation.node("Pow", [sums, constant(1 / power)], output),
+  ];
+};
+
 const rewrites: readonly Rewrite[] = [
   bitCastBool,
+  castLike,
+  idleCast,
   oneHot,
   orderUnsigned,
   batchFirst,
   channelZeroPoints,
   attentionMask,
+  globalLpPool,
   ...standardForms,
   widen,
 ];

@@ -59,20 +59,24 @@ function isTensor(value: InferenceSession.OnnxValueMapType[string] | null): valu
 const OLDER_OPSET = 21;
 
 async function load(name: string, model: Uint8Array, options: HostOptions): Promise<InferenceSession> {
-  const create = (bytes: Uint8Array): Promise<InferenceSession> =>
+  const create = (bytes: Uint8Array, optimise: boolean): Promise<InferenceSession> =>
     InferenceSession.create(bytes, {
       intraOpNumThreads: options.threads ?? 1,
       interOpNumThreads: 1,
       executionMode: "sequential",
-      graphOptimizationLevel: (options.optimise ?? true) ? "all" : "disabled",
+      graphOptimizationLevel: optimise ? "all" : "disabled",
       logSeverityLevel: 4,
     });
+  const optimise = options.optimise ?? true;
   try {
-    return await create(model);
+    return await create(model, optimise);
   } catch (fault) {
     const error = loadFault(name, fault);
-    if (!(error instanceof UserError) || error.diagnostics[0].id !== "NCC0552") throw error;
-    return await create(withOpset(model, OLDER_OPSET)).catch(() => Promise.reject(error));
+    const lacksKernel = error instanceof UserError && error.diagnostics[0].id === "NCC0552";
+    // Its optimiser makes faulty graphs of some good ones: of DequantizeLinear before Reshape, for instance.
+    const second = lacksKernel ? create(withOpset(model, OLDER_OPSET), optimise) : optimise ? create(model, false) : undefined;
+    if (second === undefined) throw error;
+    return await second.catch(() => Promise.reject(error));
   }
 }
 

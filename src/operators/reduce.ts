@@ -146,7 +146,7 @@ function checkChannels(use: OperatorUse, indices: readonly number[], channels: D
 
 function inferBatchNormalization(use: OperatorUse): TensorType[] {
   const input = shapeOf(use, 0);
-  checkChannels(use, [1, 2, 3, 4], input && input.length > 1 ? input[1] : 1);
+  checkChannels(use, [1, 2, 3, 4], input?.length === 1 ? 1 : input?.[1]);
   const statistics = { dtype: dtypeOf(use, 3), shape: shapeOf(use, 3) };
   return [sameAsFirst(use)[0], statistics, statistics].slice(0, use.outputCount);
 }

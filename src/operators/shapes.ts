@@ -13,7 +13,7 @@ export const OPEN = "?";
 const MOST_ELEMENTS = Number.MAX_SAFE_INTEGER;
 
 /** ONNX's codes of element types (TensorProto.DataType). */
-const dtypeCodes: readonly (DType | undefined)[] = [
+export const dtypeCodes: readonly (DType | undefined)[] = [
   undefined,
   ...(["float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "string", "bool", "float16", "float64", "uint32"] as const),
   ...(["uint64", "complex64", "complex128", "bfloat16", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz"] as const),

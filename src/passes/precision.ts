@@ -2,7 +2,7 @@
 import { userError } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import { type Graph, intAttribute, type Node, type TensorType } from "../graph/graph.js";
-import { type Tensor, toBfloat16Bits, toFloat16Bits } from "../graph/tensor.js";
+import { isFloat, type Tensor, toBfloat16Bits, toFloat16Bits } from "../graph/tensor.js";
 import { loweringTraits } from "../operators/traits.js";
 import type { OperatorRules } from "./options.js";
 import { FreshNames, withoutDead, writesOf } from "./values.js";
@@ -120,7 +120,8 @@ class PrecisionPass {
   private readonly outputs: ReadonlySet<string>;
   /** The 16-bit form of a value or constant that has both. */
   private readonly halves = new Map<string, string>();
-  private readonly statisticValues: ReadonlySet<string>;
+  /** Values that stay FP32 where tensors are held in 16 bits. */
+  private readonly fullValues: ReadonlySet<string>;
 
   constructor(
     private readonly graph: Graph,
@@ -131,11 +132,15 @@ class PrecisionPass {
     this.constants = new Map(graph.constants);
     this.names = new FreshNames(graph);
     this.outputs = new Set(graph.outputs);
-    this.statisticValues = this.statistics();
+    this.fullValues = new Set([...this.statistics(), ...this.counts()]);
   }
 
   private isFloat32(value: string): boolean {
     return value !== "" && this.graph.types.get(value)?.dtype === "float32";
+  }
+
+  private isFloat(value: string): boolean {
+    return isFloat(this.graph.types.get(value)?.dtype ?? "float32");
   }
 
   private reading(node: Node, index: number): Reading {
@@ -168,6 +173,19 @@ class PrecisionPass {
     return found;
   }
 
+  /** What becomes integers, straight or by way of data movement: whole numbers, of more digits than 16 bits hold. */
+  private counts(): Set<string> {
+    const found = new Set<string>();
+    for (const node of this.graph.nodes.toReversed()) {
+      const makesIntegers = node.op === "Cast" && !this.isFloat(node.outputs[0]);
+      node.inputs.forEach((input, index) => {
+        const moved = this.reading(node, index) === "moved" && found.has(node.outputs[0]);
+        if ((makesIntegers || moved) && this.isFloat32(input) && !this.graph.constants.has(input)) found.add(input);
+      });
+    }
+    return found;
+  }
+
   /**
    * Values that every reader wants in 16 bits, so that they exist in no other type. With 16-bit tensors these are all values
    * inside but statistics; else those that go only to matmult operands, straight or by way of data movement.
@@ -178,7 +196,7 @@ class PrecisionPass {
     for (const node of this.graph.nodes.toReversed()) {
       const written = writesOf(node).filter((output) => this.isFloat32(output));
       if (this.precision.tensors !== "float32") {
-        for (const output of written) if (!this.statisticValues.has(output)) half.add(output);
+        for (const output of written) if (!this.fullValues.has(output)) half.add(output);
         continue;
       }
       const wanted = written.length > 0 && written.every((output) => !refused.has(output));
@@ -221,7 +239,7 @@ class PrecisionPass {
     const writesHalf = halfValues.has(node.outputs[0] ?? "");
     const wantsHalf = reading === "matmult" || (reading === "moved" && writesHalf);
     if (halfValues.has(input)) return this.halves.get(input) ?? input;
-    const allHalf = this.precision.tensors !== "float32" && !constant && !this.statisticValues.has(input);
+    const allHalf = this.precision.tensors !== "float32" && !constant && !this.fullValues.has(input);
     return wantsHalf || allHalf ? this.halfOf(input) : input;
   }
 

@@ -109,6 +109,22 @@ describe("inferTypes", () => {
     expect(shapeAfter(g, "y")).toEqual([1, 3, 12, 14]);
   });
 
+  it("lets statistics of a normalisation be whose input is not known", () => {
+    const statistics = Object.fromEntries(["s", "b", "m", "v"].map((name) => [name, floatTensor([5], [1, 1, 1, 1, 1])]));
+    const nodes = [
+      node("Einsum", ["x"], ["inner"], { equation: { type: "string", value: "...j->...j" } }),
+      node("BatchNormalization", ["inner", "s", "b", "m", "v"], ["y"]),
+    ];
+    expect(inferTypes(graph({ x: [2, 5] }, nodes, statistics)).types.get("y")?.dtype).toBe("float32");
+  });
+
+  it("writes CastLike as Cast to the type that is known", () => {
+    const like = graph({ x: [2] }, [node("CastLike", ["x", "like"], ["y"])], { like: int64Tensor([1], [0]) });
+    const typed = inferTypes(like);
+    const parts = decompose(typed, typed.nodes[0]);
+    expect(parts?.nodes.map(({ op, inputs, attributes }) => [op, inputs, attributes.to?.value])).toEqual([["Cast", ["x"], 7]]);
+  });
+
   it("goes into the branches of If and the body of Loop", () => {
     const branch = (name: string, size: number): Graph => ({
       ...graph({}, [node("Slice", ["x", "s", "e"], [name])], { s: int64Tensor([1], [0]), e: int64Tensor([1], [size]) }),

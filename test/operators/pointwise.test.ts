@@ -116,19 +116,18 @@ describe("formulas with broadcasting, against ONNX Runtime", () => {
     expect(counts.lowered).toBe(12);
   });
 
-  it("Where, Not, Cast, CastLike", async () => {
+  it("Where, Not, Cast", async () => {
     const random = new Random(5);
     const counts = noCounts();
-    const codes = { 1: "float32", 6: "int32", 9: "bool", 3: "int8", 2: "uint8" };
+    const codes = [1, 6, 9, 3, 2];
     for (let round = 0; round < 8; round++) {
       const shape = random.shape(3);
       const [a, b] = [random.tensor(narrower(random, shape)), random.tensor(narrower(random, shape))];
       await compare({ op: "Where", inputs: [random.tensor(narrower(random, shape), "bool"), a, b] }, counts);
       await compare({ op: "Not", inputs: [random.tensor(shape, "bool")] }, counts);
-      for (const [code, dtype] of Object.entries(codes)) {
+      for (const code of codes) {
         const x = random.tensor(shape, random.pick(["float32", "int32", "bool"]), 0, 9);
-        await compare({ op: "Cast", inputs: [x], attributes: { to: attribute.int(Number(code)) } }, counts);
-        await compare({ op: "CastLike", inputs: [x, random.tensor([2], dtype as DType, 0, 3)] }, counts);
+        await compare({ op: "Cast", inputs: [x], attributes: { to: attribute.int(code) } }, counts);
       }
     }
     expect(counts.lowered + counts.decomposed).toBe(counts.accepted);

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { parsePrecision } from "../../src/passes/index.js";
+import { parseGraph } from "../../src/graph/text.js";
+import { recordOf } from "../../src/operators/index.js";
+import { applyPrecision, parsePrecision } from "../../src/passes/index.js";
 
 const bf16 = "bfloat16";
 const fp16 = "float16";
@@ -33,4 +35,17 @@ describe("--fast-math and --fp32-cast", () => {
   ] as const)("%j %s is refused", (words, cast, message) => {
     expect(() => parsePrecision(words, cast)).toThrow(message);
   });
+});
+
+test("what becomes integers is not rounded to 16 bits on the way", () => {
+  const graph = parseGraph(`graph "count" { input %x: float32[2, 4]
+    %sum: float32[2, 4] = Add(%x, %x) @add
+    %turned: float32[4, 2] = Transpose(%sum) @turn
+    %whole: int32[4, 2] = Cast(%turned) {to = 6} @cast
+    %other: float32[2, 4] = Neg(%sum) @neg
+    %y: float32[2, 4] = Abs(%other) @abs
+    output %whole
+    output %y }`);
+  const { types } = applyPrecision(graph, parsePrecision(["all"], undefined), recordOf);
+  expect(["sum", "turned", "other"].map((value) => types.get(value)?.dtype)).toEqual(["float32", "float32", "bfloat16"]);
 });

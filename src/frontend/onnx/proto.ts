@@ -158,7 +158,7 @@ const protobuf: { readonly Reader: { create(bytes: Uint8Array): Reader } } = cre
 )("protobufjs/minimal");
 
 /** A reader of the bytes; a plain Uint8Array, since what it reads are views of the same kind. */
-function readerOf(bytes: Uint8Array): Reader {
+export function readerOf(bytes: Uint8Array): Reader {
   return protobuf.Reader.create(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 }
 

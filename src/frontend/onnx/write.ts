@@ -1,7 +1,8 @@
 /** The graph IR as an ONNX model. */
 import type { onnx as Onnx } from "onnx-proto";
+import { withoutEpilogues } from "../../graph/epilogue.js";
 import { type Attribute, type Attributes, type Graph, type Node, PINNED_OPSET, type TensorType } from "../../graph/graph.js";
-import { onnx } from "./proto.js";
+import { onnx, readerOf } from "./proto.js";
 import { elementTypeCodes, tensorToProto } from "./tensor.js";
 
 /** The newest that onnxruntime-node 1.30 loads is 13; 11 has every element type up to float4e2m1, 13 the 2-bit ones. */
@@ -24,7 +25,7 @@ export interface WriteOptions {
  */
 export function writeOnnx(graph: Graph, options: WriteOptions = {}): Uint8Array {
   const domains = new Set<string>();
-  const proto = graphToProto(graph, true, domains);
+  const proto = graphToProto(withoutEpilogues(graph), true, domains);
   const opsetImport = [
     { domain: "", version: options.opset ?? PINNED_OPSET },
     ...[...domains].sort().map((domain) => ({ domain, version: domainVersions[domain] ?? 1 })),
@@ -32,11 +33,26 @@ export function writeOnnx(graph: Graph, options: WriteOptions = {}): Uint8Array 
   return onnx.ModelProto.encode({ irVersion: IR_VERSION, producerName: "neuronc", opsetImport, graph: proto }).finish();
 }
 
-/** A model's bytes with another opset declared. */
+/** ModelProto's field of the opsets, as the wire has it: number 8, length-delimited. */
+const OPSET_IMPORT_TAG = (8 << 3) | 2;
+
+/** A model's bytes with another opset declared. All but the declaration is copied as it stands: decoding leaves tensors in the file. */
 export function withOpset(model: Uint8Array, opset: number): Uint8Array {
-  const proto = onnx.ModelProto.decode(model);
-  for (const entry of proto.opsetImport) if (!entry.domain) entry.version = opset;
-  return onnx.ModelProto.encode(proto).finish();
+  const reader = readerOf(model);
+  const pieces: Uint8Array[] = [];
+  while (reader.pos < reader.len) {
+    const start = reader.pos;
+    const tag = reader.uint32();
+    if (tag !== OPSET_IMPORT_TAG) {
+      reader.skipType(tag & 7);
+      pieces.push(model.subarray(start, reader.pos));
+      continue;
+    }
+    const entry = onnx.OperatorSetIdProto.decode(reader.bytes());
+    if (!entry.domain) entry.version = opset;
+    pieces.push(onnx.ModelProto.encode({ opsetImport: [entry] }).finish());
+  }
+  return Buffer.concat(pieces);
 }
 
 /**
@@ -92,30 +108,13 @@ function valueInfo(name: string, type: TensorType | undefined): Onnx.IValueInfoP
   return { name, type: { tensorType: { elemType: elementTypeCodes[type.dtype], ...(dim === undefined ? {} : { shape: { dim } }) } } };
 }
 
-/** The node, then its epilogue's steps, each working on the value of the one before. */
 function nodeToProtos(node: Node, names: Names, domains: Set<string>): Onnx.INodeProto[] {
-  if (node.domain !== "") domains.add(node.domain);
-  const steps = node.epilogue ?? [];
-  let running = steps.length === 0 ? node.outputs[0] : names.fresh(`${node.outputs[0]}_stored`);
-  const protos = operatorProtos(
-    {
-      name: node.name,
-      opType: node.op,
-      domain: node.domain,
-      input: ownInputs(node),
-      output: node.outputs.length === 0 ? [] : [running, ...node.outputs.slice(1)],
-      attribute: attributesToProtos(node.attributes, domains),
-    },
+  const { name, op: opType, domain, inputs, outputs, attributes } = node;
+  if (domain !== "") domains.add(domain);
+  return operatorProtos(
+    { name, opType, domain, input: [...inputs], output: [...outputs], attribute: attributesToProtos(attributes, domains) },
     names,
   );
-  for (const [index, step] of steps.entries()) {
-    const input = step.operands.map((operand) => (operand === null ? running : node.inputs[operand]));
-    running = index === steps.length - 1 ? node.outputs[0] : names.fresh(`${node.outputs[0]}_stored`);
-    const name = `${node.name}_then_${index}`;
-    const attribute = attributesToProtos(step.attributes, domains);
-    protos.push(...operatorProtos({ name, opType: step.op, input, output: [running], attribute }, names));
-  }
-  return protos;
 }
 
 /** The operator itself, or, for Swish, which is newer than the pinned opset: x sigmoid(x). Another alpha than 1 is left to the reader. */
@@ -127,14 +126,6 @@ function operatorProtos(proto: Onnx.INodeProto & { input: string[]; output: stri
     { name: `${proto.name}_gate`, opType: "Sigmoid", input: proto.input, output: [gate] },
     { name: proto.name, opType: "Mul", input: [proto.input[0], gate], output: proto.output },
   ];
-}
-
-/** The inputs of the node's own operator: fusion adds the epilogue's behind them. */
-function ownInputs(node: Node): string[] {
-  const operands = (node.epilogue ?? []).flatMap((step) => step.operands.filter((operand) => operand !== null));
-  const inputs = node.inputs.slice(0, Math.min(node.inputs.length, ...operands));
-  while (inputs.at(-1) === "") inputs.pop();
-  return inputs;
 }
 
 function attributesToProtos(attributes: Attributes, domains: Set<string>): Onnx.IAttributeProto[] {

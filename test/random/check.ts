@@ -1,0 +1,175 @@
+/** A random graph through compile and run, against ONNX Runtime. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { writeOnnx } from "../../src/frontend/onnx/write.js";
+import { allocateData, elementCount, isFloat, numberAt, type TensorData } from "../../src/graph/tensor.js";
+import {
+  type CompileOptions,
+  type CompileResult,
+  compileModel,
+  type LoadOptions,
+  loadModel,
+  type Tensor,
+  UserError,
+} from "../../src/index.js";
+import type { RandomCase } from "./case.js";
+import { type Expected, expectedOutputs } from "./sensitivity.js";
+
+/** What went wrong with a case; undefined: nothing. */
+export interface Failure {
+  readonly kind: "refused" | "crash" | "mismatch";
+  readonly detail: string;
+}
+
+/** Of the fp32 class. */
+const RELATIVE = 1e-3;
+const ABSOLUTE = 1e-5;
+
+type Values = ReadonlyMap<string, Tensor>;
+
+export async function checkCase(test: RandomCase): Promise<Failure | undefined> {
+  const folder = mkdtempSync(join(tmpdir(), "neuronc-random-"));
+  try {
+    const path = join(folder, "model.onnx");
+    writeFileSync(path, writeOnnx(test.graph));
+    const first = await runCompiled(path, test.options, test.inputs);
+    return (await judge(test, first.values)) ?? (await checkVariant(test, path, first));
+  } catch (error) {
+    if (error instanceof UserError) return { kind: "refused", detail: error.message };
+    if (error instanceof Failed) return error.failure;
+    throw error;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** An internal error of the product: it is to be told from those of this check. */
+class Failed extends Error {
+  readonly failure: Failure;
+
+  constructor(cause: unknown) {
+    super("the product failed");
+    this.failure = { kind: "crash", detail: cause instanceof Error ? (cause.stack ?? cause.message) : String(cause) };
+  }
+}
+
+interface Run {
+  readonly values: Values;
+  /** Whether no part of it ran on the host. */
+  readonly onNeuron: boolean;
+}
+
+async function runCompiled(
+  path: string,
+  options: CompileOptions,
+  inputs: Values,
+  load: LoadOptions & { file?: boolean } = {},
+): Promise<Run> {
+  try {
+    const { artifact, bytes, report } = await compileForced(path, options);
+    const model = await loadModel(load.file ? bytes : artifact, { threads: load.threads ?? 1 });
+    try {
+      return { values: await model.run(inputs), onNeuron: report.subgraphs.every(({ device }) => device === "neuron") };
+    } finally {
+      await model.dispose();
+    }
+  } catch (error) {
+    throw error instanceof UserError ? error : new Failed(error);
+  }
+}
+
+/** Compiles with those of the forced operators that can be forced. */
+async function compileForced(path: string, options: CompileOptions): Promise<CompileResult> {
+  try {
+    return await compileModel(path, options);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    const forced = options.forceFuseOps ?? [];
+    const refused = error.diagnostics.map(({ message }) => /^(?:--force-fuse-ops )?(\w+): /.exec(message)?.[1] ?? "");
+    if (!refused.some((name) => forced.includes(name))) throw error;
+    return compileForced(path, { ...options, forceFuseOps: forced.filter((name) => !refused.includes(name)) });
+  }
+}
+
+/** The same work done another way: all that ran on NeuronCores has to give the same bits. */
+async function checkVariant(test: RandomCase, path: string, first: Run): Promise<Failure | undefined> {
+  const { variant, options, inputs } = test;
+  switch (variant.kind) {
+    case "none":
+      return undefined;
+    case "cores":
+      return sameBits(test, first, await runCompiled(path, { ...options, neuroncorePipelineCores: variant.cores }, inputs));
+    case "file":
+      return sameBits(test, first, await runCompiled(path, options, inputs, { file: true, threads: variant.threads }));
+    case "items": {
+      const items = await runItems(path, options, inputs);
+      return (await judge(test, items.values)) ?? sameBits(test, first, items);
+    }
+  }
+}
+
+/** The items of a batch one after the other, by a compile for one. */
+async function runItems(path: string, options: CompileOptions, inputs: Values): Promise<Run> {
+  const runs: Run[] = [];
+  const batch = [...inputs.values()][0].shape[0];
+  for (let item = 0; item < batch; item++) {
+    const own = new Map([...inputs].map(([name, tensor]) => [name, itemOf(tensor, item)]));
+    runs.push(await runCompiled(path, { ...options, batchSize: 1 }, own));
+  }
+  const values = [...runs[0].values.keys()].map((name): [string, Tensor] => [name, joined(runs.map((run) => run.values.get(name)!))]);
+  return { values: new Map(values), onNeuron: runs.every((run) => run.onNeuron) };
+}
+
+function itemOf({ dtype, shape, data }: Tensor, item: number): Tensor {
+  const size = elementCount(shape.slice(1));
+  return { dtype, shape: [1, ...shape.slice(1)], data: data.slice(item * size, (item + 1) * size) };
+}
+
+function joined(tensors: readonly Tensor[]): Tensor {
+  const [{ dtype, shape }] = tensors;
+  const data = allocateData(dtype, tensors.length * elementCount(shape));
+  if (!Array.isArray(data)) for (const [index, tensor] of tensors.entries()) copyInto(data, tensor, index * elementCount(shape));
+  return { dtype, shape: [tensors.length, ...shape.slice(1)], data };
+}
+
+function copyInto(target: TensorData, { data }: Tensor, offset: number): void {
+  for (let index = 0; index < data.length; index++) target[offset + index] = data[index];
+}
+
+function sameBits({ variant }: RandomCase, first: Run, second: Run): Failure | undefined {
+  if (!first.onNeuron || !second.onNeuron) return undefined;
+  const bytesOf = ({ data }: Tensor) =>
+    Array.isArray(data) ? Buffer.from(data.join()) : Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  for (const [name, value] of first.values) {
+    if (!bytesOf(value).equals(bytesOf(second.values.get(name)!)))
+      return { kind: "mismatch", detail: `${name} has other bits with ${JSON.stringify(variant)}` };
+  }
+  return undefined;
+}
+
+/** Rounding moves single elements further than the greatest change that a few samples show. */
+const SAFETY = 6;
+
+async function judge(test: RandomCase, values: Values): Promise<Failure | undefined> {
+  const expected = await expectedOutputs(test);
+  for (const output of test.graph.outputs) {
+    const fault = faultOf(values.get(output), expected.get(output)!, !test.rounded.has(output));
+    if (fault !== undefined) return { kind: "mismatch", detail: `${output}${fault}` };
+  }
+  return undefined;
+}
+
+/** Why a value is not what is expected; undefined if it is. */
+function faultOf(value: Tensor | undefined, { value: reference, spread }: Expected, exact: boolean): string | undefined {
+  const typeOf = (tensor: Tensor | undefined) => `${tensor?.dtype}[${tensor?.shape}]`;
+  if (value === undefined || typeOf(value) !== typeOf(reference)) return ` is ${typeOf(value)}, not ${typeOf(reference)}`;
+  for (let index = 0; index < elementCount(value.shape); index++) {
+    const [seen, wanted] = [numberAt(value, index), numberAt(reference, index)];
+    if (seen === wanted || (Number.isNaN(seen) && Number.isNaN(wanted))) continue;
+    const stored = value.dtype === "float16" ? 2 ** -10 : 0;
+    const bound = exact || !isFloat(value.dtype) ? 0 : SAFETY * spread + Math.max(RELATIVE, stored) * Math.abs(wanted) + ABSOLUTE;
+    if (!(Math.abs(seen - wanted) <= bound)) return `[${index}] is ${seen}, not ${wanted} within ${bound}`;
+  }
+  return undefined;
+}

@@ -1,0 +1,3 @@
+import { randomGraphs } from "./suite.js";
+
+randomGraphs(0, 1000);

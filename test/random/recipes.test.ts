@@ -1,0 +1,24 @@
+import { describe, expect, it } from "vitest";
+import { supportedOperators } from "../../src/operators/index.js";
+import { randomCase } from "./case.js";
+import { recipes } from "./recipes/index.js";
+
+/** Supported operators that no recipe makes: newer than ONNX Runtime, which is the reference. The conformance suite has them. */
+const without = ["CausalConvWithState", "FlexAttention", "LinearAttention", "SwiGLU", "Swish"];
+
+describe("recipes", () => {
+  it("make every operator that runs on NeuronCores", () => {
+    expect(supportedOperators("ONNX").filter((name) => recipes[name] === undefined)).toEqual(without);
+  });
+
+  it("all come up among the seeds that are tested", () => {
+    const seen = new Set<string>();
+    for (let seed = 0; seed < 1000; seed++) for (const node of randomCase(seed).graph.nodes) seen.add(node.op);
+    expect(Object.keys(recipes).filter((name) => !seen.has(name))).toEqual([]);
+  });
+
+  it("give the same graph for the same seed", () => {
+    for (const seed of [1, 2, 3]) expect(randomCase(seed)).toEqual(randomCase(seed));
+    expect(randomCase(1).graph.nodes).not.toEqual(randomCase(2).graph.nodes);
+  });
+});

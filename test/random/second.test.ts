@@ -1,0 +1,3 @@
+import { randomGraphs } from "./suite.js";
+
+randomGraphs(1000, 1000);
