@@ -76,11 +76,10 @@ function withFactors({ graph, inputs, rounded, fastMath }: RandomCase): { graph:
     const type = types.get(value);
     const shape = type?.shape?.flatMap((extent) => (typeof extent === "number" ? [extent] : []));
     if (!rounded.has(value) || type === undefined || shape === undefined || shape.length !== type.shape?.length) return [];
-    const held = operands.has(value) ? precision.matmult : precision.tensors;
-    const size = Math.max(
-      sizes[type.dtype === "float16" ? "float16" : held],
-      precision.tensors === "float32" ? 0 : sizes[precision.tensors],
-    );
+    const places: (keyof typeof sizes)[] = type.dtype === "float16" ? ["float16"] : [precision.tensors];
+    if (operands.has(value)) places.push(precision.matmult);
+    if (precision.relayout === "fast") places.push(precision.transposeType);
+    const size = Math.max(...places.map((place) => sizes[place]));
     const factor = { name: `${value}/factor`, dtype: type.dtype, shape, size };
     factors.push(factor);
     types.set(factor.name, { dtype: type.dtype, shape });
