@@ -4,7 +4,16 @@ import { randomCase } from "./case.js";
 import { recipes } from "./recipes/index.js";
 
 /** Newer than ONNX Runtime, which is the reference. */
-const newest = ["CausalConvWithState", "CumProd", "FlexAttention", "LinearAttention", "RotaryEmbedding", "SwiGLU", "Swish", "TensorScatter"];
+const newest = [
+  "CausalConvWithState",
+  "CumProd",
+  "FlexAttention",
+  "LinearAttention",
+  "RotaryEmbedding",
+  "SwiGLU",
+  "Swish",
+  "TensorScatter",
+];
 /** Of constants alone: folded before anything runs. */
 const folded = ["BlackmanWindow", "Constant", "ConstantOfShape", "EyeLike", "HammingWindow", "HannWindow", "MelWeightMatrix", "Range"];
 /** Left to the conformance suite. */
