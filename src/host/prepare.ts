@@ -12,7 +12,21 @@ import { standardForms } from "./standard.js";
 /** The ONNX model of a CPU subgraph. Its bfloat16 inputs and outputs are float32: the binding carries no bfloat16. */
 export function hostModel(graph: Graph): Uint8Array {
   const plain = withoutEpilogues(graph);
-  return writeOnnx(new Preparation(plain === graph ? graph : inferTypes(plain)).run());
+  return writeOnnx(withOpenInputs(new Preparation(plain === graph ? graph : inferTypes(plain)).run()));
+}
+
+/**
+ * Where there are branches, inputs of open extents: one that is never taken with the extents in question may not fit them, and ONNX Runtime,
+ * which infers all branches, would refuse the model.
+ */
+function withOpenInputs(graph: Graph): Graph {
+  if (!graph.nodes.some((node) => node.op === "If")) return graph;
+  const types = new Map(graph.types);
+  for (const name of graph.inputs) {
+    const type = types.get(name);
+    if (type?.shape) types.set(name, { ...type, shape: type.shape.map((_, axis) => `${name}_${axis}`) });
+  }
+  return { ...graph, types };
 }
 
 export const intValue = (value: number): Attribute => ({ type: "int", value });
@@ -22,8 +36,8 @@ export const intsValue = (value: readonly number[]): Attribute => ({ type: "ints
 export type Rewrite = (node: Node, preparation: Preparation) => readonly Node[] | undefined;
 
 export class Preparation {
-  readonly types: Map<string, TensorType>;
-  readonly constants: Map<string, Tensor>;
+  private readonly types: Map<string, TensorType>;
+  private readonly constants: Map<string, Tensor>;
   private readonly used: Set<string>;
 
   constructor(private readonly graph: Graph) {

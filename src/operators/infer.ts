@@ -27,7 +27,7 @@ export function inferTypes(graph: Graph): Graph {
 }
 
 /** Infers a graph in a scope that sees what is outside. The result's types are those of its own values. */
-function inferGraph(graph: Graph, outer: Scope): Graph {
+function inferGraph(graph: Graph, outer: Scope, isBody = false): Graph {
   const declared = graph.types;
   const scope: Scope = { types: new Map(outer.types), constants: new Map(outer.constants), open: outer.open };
   const own = new Set([...graph.inputs, ...graph.constants.keys()]);
@@ -45,7 +45,18 @@ function inferGraph(graph: Graph, outer: Scope): Graph {
     return addNode(node, declared, scope);
   });
   const types = new Map([...scope.types].filter(([name]) => own.has(name)));
-  return { ...graph, nodes, types };
+  return isBody ? withConditions({ ...graph, nodes, types }, scope) : { ...graph, nodes, types };
+}
+
+/** A body whose conditions of If are constants where they follow from shapes: no folding comes there that could tell. */
+function withConditions(body: Graph, scope: Scope): Graph {
+  const constants = new Map(body.constants);
+  for (const node of body.nodes) {
+    const value = node.op === "If" ? scope.constants.get(node.inputs[0]) : undefined;
+    if (value) constants.set(node.inputs[0], value);
+  }
+  if (constants.size === body.constants.size) return body;
+  return { ...body, constants, nodes: body.nodes.filter(({ outputs }) => outputs.length > 1 || !constants.has(outputs[0])) };
 }
 
 /** Brings what a node computes into the scope; returns the node with the types of its bodies. */
@@ -190,7 +201,7 @@ function inferBody(body: Graph, inputs: readonly (TensorType | undefined)[], sco
     const type = inputs[index];
     if (type) types.set(name, { dtype: type.dtype, shape: type.shape ?? types.get(name)?.shape });
   }
-  return inferGraph({ ...body, types }, scope);
+  return inferGraph({ ...body, types }, scope, true);
 }
 
 /** Types of a body's outputs, which may be values from outside. */

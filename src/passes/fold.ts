@@ -210,10 +210,12 @@ export async function fold(graph: Graph, options: NormaliseOptions): Promise<Gra
   const refused = new Set<string>();
   let current = graph;
   for (let wave = 0; wave < MAX_WAVES; wave++) {
-    const inlined = inlineConstantIfs(current, options);
-    if (inlined !== current) current = options.operators.inferTypes(inlined);
+    const before = current;
+    const inlined = inlineConstantIfs(before, options);
+    if (inlined !== before) current = options.operators.inferTypes(inlined);
     const values = await foldWave(current, options, refused);
-    if (values.size === 0) break;
+    // An inlined branch may have made other conditions known.
+    if (values.size === 0 && inlined === before) break;
     current = options.operators.inferTypes(withConstants(current, values));
   }
   return current;

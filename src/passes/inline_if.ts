@@ -53,20 +53,45 @@ function inlineBranch(
   return nodes;
 }
 
-/** The same graph where no condition is known; nested ones take another round. */
-export function inlineConstantIfs(graph: Graph, options: Pick<NormaliseOptions, "keep">): Graph {
-  const taken = new Map<Node, Graph>();
-  for (const node of graph.nodes) {
-    const branch = isKept(node, options) ? undefined : takenBranch(graph, node);
-    if (branch) taken.set(node, branch);
-  }
-  if (taken.size === 0) return graph;
-  const names = new FreshNames(graph);
+/** The same graph where no condition is known; bodies are searched too. Branches in branches take another round. */
+export function inlineConstantIfs(
+  graph: Graph,
+  options: Pick<NormaliseOptions, "keep">,
+  names: () => FreshNames = once(() => new FreshNames(graph)),
+): Graph {
   const types = new Map(graph.types);
   const constants = new Map(graph.constants);
+  let inlined = false;
+  let changed = false;
   const nodes = graph.nodes.flatMap((node) => {
-    const branch = taken.get(node);
-    return branch ? inlineBranch(node, branch, names, types, constants) : [node];
+    const branch = isKept(node, options) ? undefined : takenBranch(graph, node);
+    if (branch) {
+      inlined = true;
+      return inlineBranch(node, branch, names(), types, constants);
+    }
+    const searched = withBodies(node, (body) => inlineConstantIfs(body, options, names));
+    changed ||= searched !== node;
+    return [searched];
   });
-  return inlineConstantIfs({ ...graph, nodes, types, constants }, options);
+  if (inlined) return inlineConstantIfs({ ...graph, nodes, types, constants }, options, names);
+  return changed ? { ...graph, nodes } : graph;
+}
+
+/** The node with its bodies changed; itself where none is. */
+function withBodies(node: Node, change: (body: Graph) => Graph): Node {
+  let result = node;
+  for (const [name, attribute] of Object.entries(node.attributes)) {
+    const value = attribute.type === "graph" ? change(attribute.value) : undefined;
+    if (value === undefined || (attribute.type === "graph" && value === attribute.value)) continue;
+    result = { ...result, attributes: { ...result.attributes, [name]: { type: "graph", value } } };
+  }
+  return result;
+}
+
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }

@@ -88,6 +88,29 @@ describe("tensors to ONNX Runtime and back", () => {
     ]);
     expect((await runGraph(fused, feeds)).get("y")).toEqual(bools(0, 1));
   });
+  test("a branch that does not fit the extents, and is not taken, is no fault", async () => {
+    const graph = parseGraph(`graph "main" { input %x: float32[2, 3]
+      input %flag: bool[]
+      %y: float32[*] = If(%flag) {then_branch = graph "t" {
+          const %axes: int64[1] = [0]
+          %squeezed: float32[3] = Squeeze(%x, %axes) @squeeze
+          output %squeezed
+        }, else_branch = graph "e" {
+          %z: float32[2, 3] = Neg(%x) @negate
+          output %z
+        }} @if
+      output %y }`);
+    const flag: Tensor = { dtype: "bool", shape: [], data: Uint8Array.of(0) };
+    const x = floatTensor([2, 3], [1, 2, 3, 4, 5, 6]);
+    const results = await runGraph(
+      graph,
+      new Map([
+        ["x", x],
+        ["flag", flag],
+      ]),
+    );
+    expect(results.get("y")).toEqual(floatTensor([2, 3], [-1, -2, -3, -4, -5, -6]));
+  });
   test("a view of a larger buffer crosses alone", () => {
     const data = new Float32Array([1, 2, 3, 4]).subarray(1, 3);
     expect(fromOrtTensor("x", toOrtTensor("x", { dtype: "float32", shape: [2], data })).data).toEqual(Float32Array.of(2, 3));

@@ -80,6 +80,31 @@ describe("fold", () => {
       output %y`);
     expect((await fold(graph, options())).nodes.map((node) => node.op)).toEqual(["Relu", "Identity", "Identity"]);
   });
+  test("conditions that follow from shapes are known inside bodies too", async () => {
+    const graph = graphOf(`input %x: float32[2, 3]
+      input %flag: bool[]
+      %y: float32[*] = If(%flag) {then_branch = graph "t" {
+          const %two: int64[] = [2]
+          %shape: int64[2] = Shape(%x) @shape
+          %rank: int64[] = Size(%shape) @rank
+          %isMatrix: bool[] = Equal(%rank, %two) @compare
+          %inner: float32[*] = If(%isMatrix) {then_branch = graph "tt" {
+              %r: float32[2, 3] = Relu(%x) @r
+              output %r
+            }, else_branch = graph "te" {
+              %s: float32[3] = Abs(%x) @s
+              output %s
+            }} @inner_if
+          output %inner
+        }, else_branch = graph "e" {
+          %z: float32[2, 3] = Neg(%x) @z
+          output %z
+        }} @outer_if
+      output %y`);
+    const [outer] = (await fold(options().operators.inferTypes(graph), options())).nodes;
+    const branch = outer.attributes.then_branch;
+    expect(branch?.type === "graph" ? branch.value.nodes.map((node) => node.op) : []).toEqual(["Shape", "Size", "Relu", "Identity"]);
+  });
   test("a giant weight is refused rather than made", async () => {
     const graph = graphOf(`input %x: float32[1, 100000]
       const %shape: int64[2] = [100000, 100000]
