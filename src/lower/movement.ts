@@ -235,14 +235,18 @@ function lowerOne(context: Context, node: Node, movement: Movement, out: Value):
   const axis = out.axis;
   const pieces = movement.pieces.map((piece, index) => alongAxes(piece, out, inputs[index]));
   const direct = out.layout.length === 1 && pieces.every((piece) => piece && keepsPartitions(piece, axis));
-  if (inputs.length === 1 && !(direct && first.chip) && asPlace(context, movement, first, out)) return;
-  if (direct) context.values.prepare(out);
-  if (movement.fill !== undefined) fillOutput(context, out, movement.fill);
-  for (const [index, piece] of movement.pieces.entries()) {
-    const along = pieces[index];
-    if (direct && along) movePiece(context, out, along, axis);
-    else moveThroughDram(context, piece, inputs[index], out);
-  }
+  const write = () => {
+    if (inputs.length === 1 && !(direct && (first.chip || out.chip)) && asPlace(context, movement, first, out)) return;
+    if (direct) context.values.prepare(out);
+    if (movement.fill !== undefined) fillOutput(context, out, movement.fill);
+    for (const [index, piece] of movement.pieces.entries()) {
+      const along = pieces[index];
+      if (direct && along) movePiece(context, out, along, axis);
+      else moveThroughDram(context, piece, inputs[index], out);
+    }
+  };
+  if (direct) write();
+  else context.values.throughDram(out, write);
 }
 
 export function lowerMovement(context: Context, node: Node, lowering: Extract<Lowering, { kind: "movement" }>): void {

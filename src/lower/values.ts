@@ -188,6 +188,16 @@ export class Values {
     return value.dram;
   }
 
+  /** Has `write` make the value in DRAM. One that has a place on chip already, as the window of a value there has, is then loaded to it. */
+  throughDram(value: Value, write: () => void): void {
+    const { chip } = value;
+    value.chip = undefined;
+    write();
+    if (!chip) return;
+    value.chip = chip;
+    this.#fill(value, chip, (piece, view) => this.#fromDram(value, piece, view));
+  }
+
   /** Copies the whole value from chip to its place in DRAM. */
   storeChip(value: Value): void {
     const { chip } = value;
