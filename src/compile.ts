@@ -224,7 +224,7 @@ export function importOptions({ framework, signature, tagSet, ioConfig }: Compil
   return { framework, signature, tagSet, inputs, outputs };
 }
 
-function bindOptions({ batchSize, inputShapes, inputValues, ioConfig }: CompileOptions): BindOptions {
+export function bindOptions({ batchSize, inputShapes, inputValues, ioConfig }: CompileOptions): BindOptions {
   return { batchSize, inputShapes, inputValues, ioConfig: ioConfig === undefined ? undefined : parseIoConfig(ioConfig) };
 }
 

@@ -19,6 +19,7 @@ export { readNeff, writeNeff } from "./neff/neff.js";
 export { supportedOperators } from "./operators/index.js";
 export type { CompileOptions } from "./options.js";
 export { predictService, type Service, type ServiceOptions } from "./predict.js";
+export { type Failure, type Reduced, type ReduceOptions, reduceModel } from "./reduce.js";
 export { type Comparison, compareTensors } from "./runtime/compare.js";
 export { readTensorFile } from "./runtime/files/files.js";
 export { readNpy, writeNpy } from "./runtime/files/npy.js";

@@ -34,6 +34,15 @@ export function once(flag: string): (value: string, before?: string) => string {
   };
 }
 
+/** A number from 0 to 1. */
+export function fraction(flag: string): (value: string) => number {
+  return (value) => {
+    const number = /^\d*\.?\d+(e-\d+)?$/i.test(value) ? Number(value) : Number.NaN;
+    if (!(number >= 0 && number <= 1)) throw userError("NCC0402", { flag, value, expected: "not a number from 0 to 1" });
+    return number;
+  };
+}
+
 /** One of some words, in any case. */
 export function oneOf<const W extends string>(flag: string, words: readonly W[]): (value: string) => W {
   return (value) => {

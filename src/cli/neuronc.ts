@@ -7,6 +7,7 @@ import { logLevel, oneOf } from "./flags.js";
 import { addMemoryPlan } from "./memory_plan.js";
 import { addPipelinePlan } from "./pipeline_plan.js";
 import { addPredict } from "./predict.js";
+import { addReduce } from "./reduce.js";
 import { addSuggest } from "./suggest.js";
 import { type Streams, Terminal } from "./terminal.js";
 
@@ -20,6 +21,7 @@ export function neuronc(streams: Streams): Command {
   addPipelinePlan(program, streams);
   addMemoryPlan(program, streams);
   addPredict(program, streams);
+  addReduce(program, streams);
   addSuggest(program, streams);
   program
     .command("list-operators")

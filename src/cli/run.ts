@@ -67,7 +67,10 @@ async function request(file: string, flags: RunFlags, terminal: Terminal): Promi
   else terminal.print(describe({ ...plain, outputs }, flags));
 }
 
-async function readInputs(signature: Signature, sources: ReadonlyMap<string, InputSource>): Promise<Map<string, Tensor>> {
+export async function readInputs(
+  signature: Pick<Signature, "inputs" | "aliases">,
+  sources: ReadonlyMap<string, InputSource>,
+): Promise<Map<string, Tensor>> {
   const { readTensorFile } = await import("../runtime/files/files.js");
   const { randomTensor, zeros } = await import("../runtime/random.js");
   const names = signature.inputs.map((input) => input.name);

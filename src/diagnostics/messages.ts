@@ -160,6 +160,8 @@ export const messages = {
   NCC0854: "node {node} ({op}) failed on the host: {detail}",
   NCC0855:
     "{name}: takes more than the 4 GiB that the simulator has for a core (4 bytes an element); compile with a smaller --batch-size or smaller inputs, or with more --neuroncore-pipeline-cores",
+  NCC0860:
+    "{path}: does not fail: it compiles, and its values are within {tolerance} of their greatest; give the --input or the flags with which it does",
 } as const;
 
 export type MessageId = keyof typeof messages;

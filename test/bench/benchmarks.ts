@@ -5,9 +5,17 @@ import { withNetwork } from "./network.js";
 import { compileCold, fileBytes, timingOnly } from "./ours.js";
 import { EngineProcess } from "./process.js";
 import { type EngineName, engineNames } from "./protocol.js";
+import { randomGraphs } from "./random.js";
 import { type Row, row } from "./rows.js";
 
-export const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = { resnet50: values, compile, timing, depth, accuracy };
+export const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = {
+  resnet50: values,
+  compile,
+  timing,
+  depth,
+  accuracy,
+  random: randomGraphs,
+};
 
 const ROUNDS = 15;
 const WARM_UP_ROUNDS = 3;
