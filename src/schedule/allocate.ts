@@ -30,8 +30,8 @@ export interface AllocateOptions {
   readonly nodeLimit?: number;
 }
 
-/** Placements considered worth no more search: this close to the bound. */
-const GOOD_ENOUGH = 1.01;
+/** Placements with a peak of at most this times the bound are worth no more search. */
+export const GOOD_ENOUGH = 1.01;
 
 /** A placement within the goal, else the best one found. */
 export function allocate(items: readonly AllocationItem[], options: AllocateOptions = {}): Allocation {

@@ -8,11 +8,12 @@ import type { Buffer, Engine, Program, Stream } from "../program/program.js";
 import { type Allocation, allocate } from "./allocate.js";
 import { findDependencies, type SerialSteps } from "./dependencies.js";
 import { findLifetimes, type Lifetimes, loweredBytes } from "./lifetimes.js";
-import { type AllocationItem, peakLive } from "./plan/items.js";
-import { prefetch } from "./prefetch.js";
+import type { AllocationItem } from "./plan/items.js";
+import { orderOf } from "./prefetch.js";
 import { allocatePsum } from "./psum.js";
 import { assignEngines } from "./queues.js";
 import { findRegions } from "./regions.js";
+import { planSbuf } from "./sbuf.js";
 import { synchronise } from "./synchronise.js";
 
 export interface ScheduleOptions {
@@ -49,12 +50,6 @@ export type ScheduleResult =
 /** SBUF addresses are multiples of this: any element's. */
 const SBUF_ALIGNMENT = 4;
 const DRAM_ALIGNMENT = 64;
-/** Shares of the SBUF that prefetch may fill, tried in turn: less leaves the allocator more room. 0 is no prefetch. */
-const PREFETCH_SHARES = [0.92, 0.75, 0.6, 0.45, 0.3, 0];
-/** Positions added on both sides of a buffer that lives for at most SHORT_LIFE, so that the tiles next to it lie elsewhere. */
-const MAX_SLACK = 48;
-const SHORT_LIFE = 384;
-
 function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit;
 }
@@ -64,17 +59,6 @@ function allocatedBytes(program: LoweredProgram): Float64Array {
   return Float64Array.from(program.buffers, (buffer) =>
     roundUp(loweredBytes(buffer), buffer.space === "dram" ? DRAM_ALIGNMENT : SBUF_ALIGNMENT),
   );
-}
-
-/** Order of the infer steps and where every SBUF buffer goes. */
-interface SbufPlan {
-  readonly infer: readonly Step[];
-  readonly lifetimes: Lifetimes;
-  readonly allocation: Allocation;
-  /** Buffers of the allocation's items. */
-  readonly buffers: readonly number[];
-  readonly bound: number;
-  readonly prefetched: number;
 }
 
 class Scheduler {
@@ -93,39 +77,43 @@ class Scheduler {
   }
 
   run(): ScheduleResult {
-    const residentBytes = this.#placeResidents();
+    const { resident } = findLifetimes(this.#program, [], this.#indexOf);
+    const residentBytes = this.#placeResidents(resident);
     const refuse = (memory: "sbuf" | "psum" | "dram", neededBytes: number, capacityBytes: number) =>
       ({ fits: false, memory, neededBytes, capacityBytes, residentBytes }) as const;
     const { sbufBytesPerPartition, psumBanks, psumBytesPerBank, dramBytesPerChip } = this.#hardware;
-    const plan = this.#planSbuf(residentBytes);
-    if (!plan.allocation.fits) return refuse("sbuf", residentBytes + plan.allocation.peak, sbufBytesPerPartition);
-    for (const [index, buffer] of plan.buffers.entries()) this.#addresses[buffer] = residentBytes + plan.allocation.offsets[index];
-    const psum = this.#placePsum(plan.lifetimes);
+    const [program, indexOf, sizes, hardware] = [this.#program, this.#indexOf, this.#sizes, this.#hardware];
+    const plan = planSbuf({ program, indexOf, sizes, resident, residentBytes, hardware });
+    if (!plan.fits) return refuse("sbuf", residentBytes + plan.peak, sbufBytesPerPartition);
+    for (const [index, buffer] of plan.buffers.entries()) this.#addresses[buffer] = residentBytes + plan.offsets[index];
+    const order = orderOf(plan.times);
+    const steps = Array.from(order, (index) => this.#program.infer[index]);
+    const lifetimes = findLifetimes(this.#program, steps, this.#indexOf);
+    const psum = this.#placePsum(lifetimes);
     if (!psum.fits) return refuse("psum", psum.neededBytes, psumBanks * psumBytesPerBank);
-    const scratch = this.#placeScratch(plan.lifetimes);
+    const scratch = this.#placeScratch(lifetimes);
     const dram = scratch.peak + this.#boundDramBytes();
     if (dram > dramBytesPerChip) return refuse("dram", dram, dramBytesPerChip);
     const load = this.#section(this.#program.load);
-    const infer = this.#section(plan.infer);
+    const infer = this.#section(steps);
     const report = {
       instructions: Object.fromEntries(infer.map(({ engine, instructions }) => [engine, instructions.length])),
-      sbufPeakBytes: residentBytes + plan.allocation.peak,
+      sbufPeakBytes: residentBytes + plan.peak,
       sbufBoundBytes: residentBytes + plan.bound,
       residentBytes,
       psumPeakBytes: psum.neededBytes,
       dramScratchBytes: scratch.peak,
-      prefetched: plan.prefetched,
+      prefetched: order.reduce((count, index, position) => count + Number(index > position), 0),
       waits: infer.reduce((sum, { instructions }) => sum + instructions.reduce((count, { waits }) => count + waits.length, 0), 0),
     };
     return { fits: true, program: { name: this.#program.name, buffers: this.#placedBuffers(), load, infer }, report };
   }
 
   /** Residents lie at the low end of SBUF, in the order of the buffers; returns their bytes. */
-  #placeResidents(): number {
-    const lifetimes = findLifetimes(this.#program, [], this.#indexOf);
+  #placeResidents(resident: Uint8Array): number {
     let end = 0;
     for (const [index, buffer] of this.#program.buffers.entries()) {
-      if (buffer.space !== "sbuf" || !lifetimes.resident[index]) continue;
+      if (buffer.space !== "sbuf" || !resident[index]) continue;
       this.#addresses[index] = end;
       end += this.#sizes[index];
     }
@@ -146,30 +134,6 @@ class Scheduler {
       };
     });
     return { items, buffers };
-  }
-
-  /** The first of (prefetch share, with or without slack) that fits; else the one that needs the least. */
-  #planSbuf(residentBytes: number): SbufPlan {
-    const capacity = this.#hardware.sbufBytesPerPartition - residentBytes;
-    const { buffers, infer } = this.#program;
-    const regions = findRegions(infer, buffers, this.#indexOf);
-    let best: SbufPlan | undefined;
-    for (const share of PREFETCH_SHARES) {
-      const input = { steps: infer, buffers, indexOf: this.#indexOf, regions, budget: capacity * share, hardware: this.#hardware };
-      const order = share > 0 ? prefetch(input) : Int32Array.from(infer.keys());
-      const steps = Array.from(order, (index) => infer[index]);
-      const lifetimes = findLifetimes(this.#program, steps, this.#indexOf);
-      const tight = this.#items(lifetimes, (index) => buffers[index].space === "sbuf" && !lifetimes.resident[index]);
-      const bound = peakLive(tight.items);
-      const prefetched = order.reduce((count, index, position) => count + Number(index > position), 0);
-      for (const items of [tight.items.map(withSlack), tight.items]) {
-        const allocation = allocate(items, { capacity });
-        const plan = { infer: steps, lifetimes, allocation, buffers: tight.buffers, bound, prefetched };
-        if (allocation.fits) return plan;
-        if (!best || allocation.peak < best.allocation.peak) best = plan;
-      }
-    }
-    return best!;
   }
 
   #placePsum(lifetimes: Lifetimes): { fits: boolean; neededBytes: number } {
@@ -225,13 +189,6 @@ function engineOrder(used: ReadonlySet<Engine>): Engine[] {
   const rank = (engine: Engine) =>
     engine.startsWith("dma") ? 3 + Number(engine.slice(3)) : ["tensor", "scalar", "vector"].indexOf(engine);
   return [...used].sort((a, b) => rank(a) - rank(b));
-}
-
-function withSlack(item: AllocationItem): AllocationItem {
-  const length = item.upper - item.lower;
-  if (length > SHORT_LIFE) return item;
-  const slack = Math.min(MAX_SLACK, Math.ceil(length / 2) + 1);
-  return { ...item, lower: Math.max(0, item.lower - slack), upper: item.upper + slack };
 }
 
 /** Schedules one core's program. Fails only for want of memory; a malformed step list throws (an internal invariant). */

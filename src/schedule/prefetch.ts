@@ -29,10 +29,10 @@ function bufferOf(input: PrefetchInput, name: string): LoweredBuffer {
   return input.buffers[input.indexOf.get(name)!];
 }
 
-function isLoad(input: PrefetchInput, step: Step): boolean {
-  const { operation } = step;
-  if (operation.kind !== "dma") return false;
-  return bufferOf(input, operation.out.buffer).space === "sbuf" && bufferOf(input, operation.in.buffer).space === "dram";
+/** Whether a step is a DMA from DRAM to SBUF. */
+export function isLoad(buffers: readonly LoweredBuffer[], indexOf: ReadonlyMap<string, number>, { operation }: Step): boolean {
+  const space = (name: string) => buffers[indexOf.get(name)!].space;
+  return operation.kind === "dma" && space(operation.out.buffer) === "sbuf" && space(operation.in.buffer) === "dram";
 }
 
 /** Modelled seconds of compute before each step: the busiest engine's. */
@@ -126,13 +126,23 @@ class LastTouch {
   }
 }
 
-/** The order to run the steps in, as indices of the original order. */
+/** The times of steps that stay where they are. A load that is moved ahead of step p has time 2p, before that step's. */
+export function unmoved(count: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, index) => 2 * index + 1);
+}
+
+/** The steps in order of time, as indices of the original order. */
+export function orderOf(times: Int32Array): Int32Array {
+  return Int32Array.from(times.keys()).sort((a, b) => times[a] - times[b] || a - b);
+}
+
+/** When each step is to run. */
 export function prefetch(input: PrefetchInput): Int32Array {
   const { steps, buffers, regions, budget } = input;
-  const loads = [...steps.keys()].filter((index) => isLoad(input, steps[index]));
+  const loads = [...steps.keys()].filter((index) => isLoad(buffers, input.indexOf, steps[index]));
   const wished = wishes(input, loads);
   const { live, first } = liveBytes(input);
-  const places = Int32Array.from(steps.keys());
+  const times = unmoved(steps.length);
   const writes = new LastTouch(regions, buffers.length);
   const touches = new LastTouch(regions, buffers.length);
   const loading = new Set(loads);
@@ -148,15 +158,15 @@ export function prefetch(input: PrefetchInput): Int32Array {
       while (place > earliest && live[place - 1] + bytes <= budget) live[--place] += bytes;
       place = Math.min(place, index);
       first[out.buffer] = Math.min(first[out.buffer], place);
-      places[index] = place;
+      times[index] = 2 * place;
       previous = place;
     }
     // A step placed at p runs before the original step p, so that what depends on it may be placed at p as well.
-    const after = loading.has(index) ? places[index] : index + 1;
+    const after = loading.has(index) ? previous : index + 1;
     for (const use of uses) {
       touches.visit(use, after);
       if (use.write) writes.visit(use, after);
     }
   }
-  return Int32Array.from(steps.keys()).sort((a, b) => places[a] - places[b] || Number(loading.has(b)) - Number(loading.has(a)) || a - b);
+  return times;
 }

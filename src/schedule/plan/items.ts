@@ -10,6 +10,15 @@ export interface AllocationItem {
 
 /** The largest sum of sizes that live at one time. */
 export function peakLive(items: readonly AllocationItem[]): number {
+  return fullest(items).live;
+}
+
+/** The first time at which most bytes live. */
+export function fullestTime(items: readonly AllocationItem[]): number {
+  return fullest(items).time;
+}
+
+function fullest(items: readonly AllocationItem[]): { time: number; live: number } {
   const events = items
     .filter((item) => item.upper > item.lower)
     .flatMap((item) => [
@@ -18,10 +27,10 @@ export function peakLive(items: readonly AllocationItem[]): number {
     ]);
   events.sort((a, b) => a.time - b.time || a.delta - b.delta);
   let live = 0;
-  let peak = 0;
-  for (const event of events) {
-    live += event.delta;
-    peak = Math.max(peak, live);
+  let best = { time: 0, live: 0 };
+  for (const { time, delta } of events) {
+    live += delta;
+    if (live > best.live) best = { time, live };
   }
-  return peak;
+  return best;
 }

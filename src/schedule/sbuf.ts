@@ -1,0 +1,114 @@
+/** Where SBUF buffers go and, as this depends on it, how far loads move ahead of their use. */
+import type { Hardware } from "../hardware/hardware.js";
+import type { LoweredProgram } from "../lower/lowered.js";
+import { reads } from "../program/program.js";
+import { allocate, GOOD_ENOUGH } from "./allocate.js";
+import { type MovableItem, placeWithDelays } from "./plan/delays.js";
+import { type AllocationItem, peakLive } from "./plan/items.js";
+import { isLoad, type PrefetchInput, prefetch, unmoved } from "./prefetch.js";
+import { findRegions } from "./regions.js";
+
+export interface SbufInput {
+  readonly program: LoweredProgram;
+  readonly indexOf: ReadonlyMap<string, number>;
+  /** Allocated bytes of each buffer, and whether it is resident. */
+  readonly sizes: Float64Array;
+  readonly resident: Uint8Array;
+  /** Bytes that residents take. */
+  readonly residentBytes: number;
+  readonly hardware: Hardware;
+}
+
+export interface SbufPlan {
+  /** When each infer step is to run: see `prefetch`. */
+  readonly times: Int32Array;
+  /** The buffers placed, and their offsets above the residents. */
+  readonly buffers: readonly number[];
+  readonly offsets: Float64Array;
+  readonly peak: number;
+  /** The most bytes that live at once, residents not counted: no plan for these times has a lower peak. */
+  readonly bound: number;
+  readonly fits: boolean;
+}
+
+/** Shares of the SBUF that prefetch may fill, tried in turn: less leaves the allocator more room. 0 is no prefetch. */
+const PREFETCH_SHARES = [0.92, 0.75, 0.6, 0.45, 0.3, 0];
+/** Time added on both sides of a buffer that lives for at most SHORT_LIFE, so that the tiles next to it lie elsewhere. */
+const MAX_SLACK = 96;
+const SHORT_LIFE = 768;
+
+function withSlack(item: AllocationItem): AllocationItem {
+  const length = item.upper - item.lower;
+  if (length > SHORT_LIFE) return item;
+  const slack = Math.min(MAX_SLACK, Math.ceil(length / 2) + 2);
+  return { ...item, lower: Math.max(0, item.lower - slack), upper: item.upper + slack };
+}
+
+/** The first plan of the prefetch shares that fits; else the one that needs the least. */
+export function planSbuf(input: SbufInput): SbufPlan {
+  const { program, indexOf, hardware } = input;
+  const capacity = hardware.sbufBytesPerPartition - input.residentBytes;
+  const { buffers, infer: steps } = program;
+  const regions = findRegions(steps, buffers, indexOf);
+  let best: SbufPlan | undefined;
+  for (const share of PREFETCH_SHARES) {
+    const prefetching: PrefetchInput = { steps, buffers, indexOf, regions, budget: capacity * share, hardware };
+    const plan = placeSbuf(input, share > 0 ? prefetch(prefetching) : unmoved(steps.length), capacity);
+    if (plan.fits) return plan;
+    if (!best || plan.peak < best.peak) best = plan;
+  }
+  return best!;
+}
+
+/** Spread out if there is room; else as near the bound as is good enough, with loads later than wished if need be; else anywhere. */
+function placeSbuf(input: SbufInput, times: Int32Array, capacity: number): SbufPlan {
+  const { items, buffers } = itemsOf(input, times);
+  const bound = peakLive(items);
+  const spread = allocate(items.map(withSlack), { capacity });
+  if (spread.fits) return { ...spread, bound, times, buffers };
+  const goal = Math.min(capacity, Math.floor(GOOD_ENOUGH * (input.residentBytes + bound)) - input.residentBytes);
+  const tight = allocate(items, { capacity, goal });
+  const delayed = tight.peak <= goal ? undefined : placeWithDelays(items, goal);
+  if (!delayed) return { ...tight, times, buffers };
+  return { ...delayed, bound, fits: true, times: delay(input, times, buffers, delayed.lowers), buffers };
+}
+
+/** The buffers that are used and not resident, as they live in the steps' times. Those that begin with a load may begin with it unmoved. */
+function itemsOf({ program, indexOf, sizes, resident }: SbufInput, times: Int32Array): { items: MovableItem[]; buffers: number[] } {
+  const lower = new Int32Array(program.buffers.length);
+  const upper = new Int32Array(program.buffers.length);
+  const latest = new Int32Array(program.buffers.length);
+  const buffers: number[] = [];
+  for (const [index, step] of program.infer.entries()) {
+    for (const access of [step.operation.out, ...reads(step.operation)]) {
+      const buffer = indexOf.get(access.buffer)!;
+      if (program.buffers[buffer].space !== "sbuf" || resident[buffer]) continue;
+      if (upper[buffer] === 0) {
+        buffers.push(buffer);
+        lower[buffer] = times[index];
+        latest[buffer] = isLoad(program.buffers, indexOf, step) ? Math.max(times[index], 2 * index) : times[index];
+      }
+      lower[buffer] = Math.min(lower[buffer], times[index]);
+      upper[buffer] = Math.max(upper[buffer], times[index] + 1);
+    }
+  }
+  buffers.sort((a, b) => a - b);
+  const items = buffers.map((buffer) => ({
+    id: program.buffers[buffer].name,
+    lower: lower[buffer],
+    upper: upper[buffer],
+    latest: latest[buffer],
+    size: sizes[buffer],
+  }));
+  return { items, buffers };
+}
+
+/** The times with every load to a placed buffer not before the buffer begins. */
+function delay({ program, indexOf }: SbufInput, times: Int32Array, buffers: readonly number[], lowers: Float64Array): Int32Array {
+  const begin = new Map(buffers.map((buffer, index) => [buffer, lowers[index]]));
+  return times.map((time, index) => {
+    const step = program.infer[index];
+    if (!isLoad(program.buffers, indexOf, step)) return time;
+    return Math.max(time, begin.get(indexOf.get(step.operation.out.buffer)!) ?? 0);
+  });
+}
