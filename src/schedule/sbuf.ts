@@ -5,7 +5,7 @@ import { reads } from "../program/program.js";
 import { allocate, GOOD_ENOUGH } from "./allocate.js";
 import { type MovableItem, placeWithDelays } from "./plan/delays.js";
 import { type AllocationItem, peakLive } from "./plan/items.js";
-import { isLoad, type PrefetchInput, prefetch, unmoved } from "./prefetch.js";
+import { isLoad, orderOf, type PrefetchInput, prefetch, unmoved } from "./prefetch.js";
 import { findRegions } from "./regions.js";
 
 export interface SbufInput {
@@ -33,14 +33,14 @@ export interface SbufPlan {
 
 /** Shares of the SBUF that prefetch may fill, tried in turn: less leaves the allocator more room. 0 is no prefetch. */
 const PREFETCH_SHARES = [0.92, 0.75, 0.6, 0.45, 0.3, 0];
-/** Time added on both sides of a buffer that lives for at most SHORT_LIFE, so that the tiles next to it lie elsewhere. */
-const MAX_SLACK = 96;
-const SHORT_LIFE = 768;
+/** Steps added on both sides of a buffer that lives for at most SHORT_LIFE, so that the tiles next to it lie elsewhere. */
+const MAX_SLACK = 48;
+const SHORT_LIFE = 384;
 
 function withSlack(item: AllocationItem): AllocationItem {
   const length = item.upper - item.lower;
   if (length > SHORT_LIFE) return item;
-  const slack = Math.min(MAX_SLACK, Math.ceil(length / 2) + 2);
+  const slack = Math.min(MAX_SLACK, Math.ceil(length / 2) + 1);
   return { ...item, lower: Math.max(0, item.lower - slack), upper: item.upper + slack };
 }
 
@@ -64,16 +64,18 @@ export function planSbuf(input: SbufInput): SbufPlan {
 function placeSbuf(input: SbufInput, times: Int32Array, capacity: number): SbufPlan {
   const { items, buffers } = itemsOf(input, times);
   const bound = peakLive(items);
-  const spread = allocate(items.map(withSlack), { capacity });
+  const positions = new Int32Array(times.length);
+  for (const [position, index] of orderOf(times).entries()) positions[index] = position;
+  const spread = allocate(itemsOf(input, positions).items.map(withSlack), { capacity });
   if (spread.fits) return { ...spread, bound, times, buffers };
   const goal = Math.min(capacity, Math.floor(GOOD_ENOUGH * (input.residentBytes + bound)) - input.residentBytes);
   const tight = allocate(items, { capacity, goal });
-  const delayed = tight.peak <= goal ? undefined : placeWithDelays(items, goal);
+  const delayed = tight.peak <= goal ? undefined : placeWithDelays(items, goal, MAX_SLACK);
   if (!delayed) return { ...tight, times, buffers };
   return { ...delayed, bound, fits: true, times: delay(input, times, buffers, delayed.lowers), buffers };
 }
 
-/** The buffers that are used and not resident, as they live in the steps' times. Those that begin with a load may begin with it unmoved. */
+/** The buffers that are used and not resident, as they live where the steps have these times. Those that begin with a load may begin with it unmoved. */
 function itemsOf({ program, indexOf, sizes, resident }: SbufInput, times: Int32Array): { items: MovableItem[]; buffers: number[] } {
   const lower = new Int32Array(program.buffers.length);
   const upper = new Int32Array(program.buffers.length);

@@ -21,14 +21,16 @@ export interface DelayedPlacement {
 class Delays {
   readonly #items: readonly MovableItem[];
   readonly #limit: number;
+  readonly #rest: number;
   readonly #offsets: Float64Array;
   readonly #lowers: Float64Array;
   readonly #latest: Float64Array;
   readonly #placed: number[] = [];
 
-  constructor(items: readonly MovableItem[], limit: number) {
+  constructor(items: readonly MovableItem[], limit: number, rest: number) {
     this.#items = items;
     this.#limit = limit;
+    this.#rest = rest;
     this.#offsets = new Float64Array(items.length);
     this.#lowers = Float64Array.from(items, (item) => item.lower);
     this.#latest = Float64Array.from(items, (item) => item.latest ?? item.lower);
@@ -59,16 +61,21 @@ class Delays {
     return { offsets: this.#offsets, lowers: this.#lowers, peak };
   }
 
-  /** Items placed that may meet an item in time. */
-  #near(index: number): number[] {
-    const { lower, upper } = this.#items[index];
-    return this.#placed.filter((other) => this.#items[other].upper > lower && this.#lowers[other] < upper);
+  /** Items placed that, with `rest` between, meet an item in time. */
+  #near(index: number, rest: number): number[] {
+    const { upper } = this.#items[index];
+    return this.#placed.filter((other) => this.#items[other].upper + rest > this.#lowers[index] && this.#lowers[other] < upper + rest);
   }
 
-  /** The offset with the least delays; -1 if there is none. */
+  #shareBytes(index: number, offset: number, other: number): boolean {
+    const from = this.#offsets[other];
+    return from < offset + this.#items[index].size && offset < from + this.#items[other].size;
+  }
+
+  /** The offset of the least cost; -1 if there is none. */
   #best(index: number): number {
     const { size } = this.#items[index];
-    const near = this.#near(index);
+    const near = this.#near(index, this.#rest);
     const candidates = new Set([0, this.#limit - size]);
     for (const other of near) candidates.add(this.#offsets[other] + this.#items[other].size).add(this.#offsets[other] - size);
     let best = -1;
@@ -81,29 +88,32 @@ class Delays {
     return best;
   }
 
-  /** Bytes times delay that an offset costs; infinite if some item can't wait. */
+  /** Bytes times time by which items begin sooner than `rest` after others; infinite if some item can't wait, or beyond `enough`. */
   #cost(index: number, offset: number, near: readonly number[], enough: number): number {
     const { size, upper } = this.#items[index];
-    let begin = this.#lowers[index];
+    let free = this.#lowers[index];
     let cost = 0;
     for (const other of near) {
-      const from = this.#offsets[other];
+      if (!this.#shareBytes(index, offset, other)) continue;
       const item = this.#items[other];
-      if (from >= offset + size || from + item.size <= offset) continue;
-      if (item.upper <= upper) begin = Math.max(begin, item.upper);
-      else if (upper > this.#latest[other]) return Number.POSITIVE_INFINITY;
-      else cost += (upper - this.#lowers[other]) * item.size;
-      if (begin > this.#latest[index] || cost > enough) return Number.POSITIVE_INFINITY;
+      if (item.upper <= upper) {
+        if (item.upper > this.#latest[index]) return Number.POSITIVE_INFINITY;
+        free = Math.max(free, item.upper + this.#rest);
+      } else {
+        if (upper > this.#latest[other]) return Number.POSITIVE_INFINITY;
+        cost += (upper + this.#rest - this.#lowers[other]) * item.size;
+      }
+      if (cost > enough) return Number.POSITIVE_INFINITY;
     }
-    return cost + (begin - this.#lowers[index]) * size;
+    return cost + (free - this.#lowers[index]) * size;
   }
 
   #put(index: number, offset: number): void {
-    const { size, upper } = this.#items[index];
-    for (const other of this.#near(index)) {
-      const item = this.#items[other];
-      if (this.#offsets[other] >= offset + size || this.#offsets[other] + item.size <= offset) continue;
-      if (item.upper <= upper) this.#lowers[index] = Math.max(this.#lowers[index], item.upper);
+    const { upper } = this.#items[index];
+    for (const other of this.#near(index, 0)) {
+      if (!this.#shareBytes(index, offset, other)) continue;
+      const end = this.#items[other].upper;
+      if (end <= upper) this.#lowers[index] = Math.max(this.#lowers[index], end);
       else this.#lowers[other] = Math.max(this.#lowers[other], upper);
     }
     this.#offsets[index] = offset;
@@ -111,7 +121,7 @@ class Delays {
   }
 }
 
-/** A placement within `limit`, or undefined where it finds none. */
-export function placeWithDelays(items: readonly MovableItem[], limit: number): DelayedPlacement | undefined {
-  return new Delays(items, limit).run();
+/** A placement within `limit`, or undefined where it finds none. Bytes are left unused for a time of `rest` between two items if possible. */
+export function placeWithDelays(items: readonly MovableItem[], limit: number, rest: number): DelayedPlacement | undefined {
+  return new Delays(items, limit, rest).run();
 }
