@@ -16,7 +16,7 @@ import { printGraph } from "./graph/text.js";
 import { verifyGraph } from "./graph/verify.js";
 import { hostModel } from "./host/prepare.js";
 import { largestBatch } from "./largest_batch.js";
-import { type Artifact, MANIFEST_FORMAT, type Manifest, type SubgraphManifest } from "./neff/artifact.js";
+import { type Artifact, MANIFEST_FORMAT, type Manifest, type PipelineManifest, type SubgraphManifest } from "./neff/artifact.js";
 import { constantIndex, writeNeff } from "./neff/neff.js";
 import { type DenseWork, denseWork } from "./operators/dense.js";
 import { checkNode, decompose, describeReason, flopsOf, recordOf, supportedOperators } from "./operators/index.js";
@@ -34,11 +34,12 @@ import {
   parsePrecision,
   relayoutOf,
 } from "./passes/index.js";
+import type { PipelinePlan } from "./pipeline/stages.js";
 import type { LoadedProgram } from "./program/program.js";
 import { dramTraffic } from "./program/traffic.js";
 import { releaseBuffers } from "./release.js";
 import { launchMs, manifestOptions, notesOn, placeOperators, predict, shareOnNeuron, staticSignatures, valueSignatures } from "./report.js";
-import { type StageTime, simulateTime } from "./simulator/time.js";
+import { type StageTime, simulateTime, type TimeReport } from "./simulator/time.js";
 import { compilePipeline } from "./stages.js";
 import { version } from "./version.js";
 
@@ -301,7 +302,7 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
   }
   const cores = options.neuroncorePipelineCores ?? 1;
   const stageOptions = { ...options, relayout: relayoutOf(precision) };
-  const { stages } = compilePipeline(applyPrecision(asWords(graph), precision, recordOf), cores, stageOptions);
+  const { stages, plan } = compilePipeline(applyPrecision(asWords(graph), precision, recordOf), cores, stageOptions);
   const sources = new Set(part.operators);
   const time = simulateTime(stages.map(({ loaded }) => loaded.program));
   const ms = 1000 * time.latencySeconds;
@@ -309,6 +310,7 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     ...common,
     ms: ms + launchMs([...common.inputs, ...common.outputs]),
     throughputPerSecond: time.throughputPerSecond,
+    ...(plan && { pipeline: pipelineTime(plan, time) }),
     stages: stages.map(({ graph: own, loaded: { program }, memory }, core) => ({
       core,
       operators: new Set(own.nodes.flatMap(sourceOperators).filter((name) => sources.has(name))).size,
@@ -320,6 +322,18 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     })),
   };
   return { manifest, stages: stages.map(({ loaded }) => loaded) };
+}
+
+function pipelineTime({ slowestSeconds, boundSeconds }: PipelinePlan, { stages, latencySeconds }: TimeReport): PipelineManifest {
+  const slowestCore = stages.reduce((most, { seconds }, core) => (seconds > stages[most].seconds ? core : most), 0);
+  return {
+    slowestCore,
+    slowestMs: 1000 * stages[slowestCore].seconds,
+    plannedMs: 1000 * slowestSeconds,
+    boundMs: 1000 * boundSeconds,
+    gap: boundSeconds > 0 ? slowestSeconds / boundSeconds - 1 : 0,
+    fillMs: 1000 * latencySeconds,
+  };
 }
 
 function stageTime({ seconds, engines, dramBytes, passedBytes, utilisation }: StageTime) {

@@ -5,7 +5,7 @@ import { UserError, userError } from "./diagnostics/diagnostic.js";
 import { fingerprint } from "./fingerprint.js";
 import { detectFramework, type ImportedModel, type ImportOptions, importModel } from "./frontend/index.js";
 import type { Tensor, TensorData } from "./graph/tensor.js";
-import type { Artifact, Manifest, Signature } from "./neff/artifact.js";
+import { type Artifact, type Manifest, type PipelineSummary, pipelinesOf, type Signature } from "./neff/artifact.js";
 import { readManifest, readNeff } from "./neff/neff.js";
 import { type Comparison, compareTensors } from "./runtime/compare.js";
 import { readBytes } from "./runtime/files/files.js";
@@ -75,6 +75,8 @@ export interface RunReport {
   /** Modelled latency of one request. */
   readonly predictedMs: number;
   readonly predicted: Manifest["predicted"];
+  /** The Neuron subgraphs that were cut into stages. */
+  readonly pipelines: readonly PipelineSummary[];
   /** What the simulation took on this host. */
   readonly hostMs: number;
   readonly errors?: readonly Comparison[];
@@ -106,6 +108,7 @@ export async function runArtifact(file: string, options: RunOptions): Promise<Ru
       outputs: [...values].map(([name, value]) => ({ name, dtype: value.dtype, shape: value.shape, sha256: sha256(value) })),
       predictedMs: manifest.predicted.latencyMs,
       predicted: manifest.predicted,
+      pipelines: pipelinesOf(manifest),
       hostMs: median(times),
       ...(errors ? { errors } : {}),
       values,

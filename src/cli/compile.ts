@@ -8,6 +8,7 @@ import type { CompileOptions } from "../options.js";
 import { checkWritable, readValues, writeWhole } from "./files.js";
 import { collect, inputFile, inputShape, ioConfig, logLevel, once, oneOf, pipelineCores, wholeNumber } from "./flags.js";
 import { bytes, flops, groupBy, percent, significant, table } from "./format.js";
+import { describePipelines } from "./pipelines.js";
 import { stageReport } from "./stage_report.js";
 import { type LogLevel, type Streams, Terminal } from "./terminal.js";
 import { usageMessage } from "./usage.js";
@@ -190,7 +191,16 @@ interface CompileResult extends CompileReport {
 /** What a person wants to know of a compile: support, partition, stages, memory, time. */
 function describe(result: CompileResult, report: boolean): string {
   const details = report ? stageReport(result.subgraphs) : "";
-  return [summary(result), support(result), partition(result), stages(result), details, prediction(result), written(result)]
+  return [
+    summary(result),
+    support(result),
+    partition(result),
+    stages(result),
+    details,
+    describePipelines(result),
+    prediction(result),
+    written(result),
+  ]
     .filter((part) => part !== "")
     .join("\n\n");
 }

@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { version } from "../version.js";
 import { inside, makeFolder, writeWhole } from "./files.js";
 import { table } from "./format.js";
+import { describePipelines } from "./pipelines.js";
 import { type Streams, Terminal } from "./terminal.js";
 
 export function packager(streams: Streams): Command {
@@ -68,6 +69,8 @@ async function info(file: string, terminal: Terminal, json: boolean): Promise<vo
     ),
   );
   terminal.print(`\nNEFF Nodes:\n${table(["NODE", "Executor", "Variable", "Type", "Shape", "DataType"], rows, "  ")}`);
+  const pipelines = describePipelines(manifest);
+  if (pipelines) terminal.print(`\n${pipelines}`);
   terminal.print(
     `\nFiles:\n${table(
       ["Name", "Bytes"],

@@ -11,6 +11,7 @@ import { version } from "../version.js";
 import { fileNames, makeFolder, writeWhole } from "./files.js";
 import { type InputSource, inputSource, wholeNumber } from "./flags.js";
 import { significant, table } from "./format.js";
+import { pipelineLines } from "./pipelines.js";
 import { type Streams, Terminal } from "./terminal.js";
 
 interface RunFlags {
@@ -127,6 +128,7 @@ function describe(report: Printed, flags: RunFlags): string {
     table(["Output", "Type", "SHA-256", flags.outputDir === undefined ? "" : "File"], outputs),
     "",
     `Predicted on the device: latency ${significant(report.predictedMs)} ms, throughput ${significant(report.predicted.throughputPerSecond)} inferences/s (one copy, streamed)`,
+    ...pipelineLines(report.pipelines),
     `Simulated on this host in ${significant(report.hostMs)} ms${repeat}`,
     ...(report.errors
       ? ["", "Error against the original model in FP32", table(["Output", "Max abs", "Of peak", "Cosine", "Top-1"], errors, "  ")]

@@ -47,6 +47,22 @@ const stage = {
   },
 } as const;
 
+/** How a Neuron subgraph was cut into stages for several cores. */
+const pipeline = {
+  fields: {
+    /** The core that is slowest with a request alone, and its time. */
+    slowestCore: "count",
+    slowestMs: "number",
+    /** By the costs that the cut rests on: the time of its slowest stage, and what no cut over as many cores is below. */
+    plannedMs: "number",
+    boundMs: "number",
+    /** Of plannedMs over boundMs, less 1. */
+    gap: "number",
+    /** Time of the first request through all stages, links between chips included. */
+    fillMs: "number",
+  },
+} as const;
+
 /** `stages` for a Neuron subgraph; one on the CPU has the file `<subgraph>/model.onnx`. */
 const subgraph = {
   fields: {
@@ -63,6 +79,7 @@ const subgraph = {
     /** Of requests that follow one another, its cores or the host being busy with nothing else; 0 where there is no work. */
     throughputPerSecond: "number",
     stages: { optional: { list: stage } },
+    pipeline: { optional: pipeline },
   },
 } as const;
 
@@ -125,6 +142,7 @@ export type ValueSignature = Of<typeof value>;
 export type Signature = Of<typeof signature>;
 export type SubgraphManifest = Of<typeof subgraph>;
 export type StageManifest = Of<typeof stage>;
+export type PipelineManifest = Of<typeof pipeline>;
 export type OperatorPlacement = Of<typeof operator>;
 export type ManifestOptions = Of<typeof options>;
 
@@ -136,4 +154,22 @@ export interface Artifact {
   readonly models: ReadonlyMap<string, Uint8Array>;
   /** By name, the values that `manifest.constants` lists. */
   readonly constants: ReadonlyMap<string, Tensor>;
+}
+
+/** What there is to say of a pipeline. */
+export interface PipelineSummary extends PipelineManifest {
+  /** Of the subgraph. */
+  readonly id: string;
+  readonly stages: readonly Pick<StageManifest, "core" | "ms" | "utilisation">[];
+}
+
+/** Of each Neuron subgraph that was cut. */
+export function pipelinesOf({
+  subgraphs,
+}: {
+  readonly subgraphs: readonly Pick<SubgraphManifest, "id" | "stages" | "pipeline">[];
+}): PipelineSummary[] {
+  return subgraphs.flatMap(({ id, stages = [], pipeline: summary }) =>
+    summary ? [{ id, ...summary, stages: stages.map(({ core, ms, utilisation }) => ({ core, ms, utilisation })) }] : [],
+  );
 }
