@@ -34,6 +34,14 @@ function row(record: OperatorRecord) {
   };
 }
 
+/** What holds for every operator beside its own row, by the rule that a refusal names. */
+const conditions: Readonly<Record<string, string>> = {
+  "dynamic-shape": "every input and output has a static shape",
+  empty: "every input and output has at least one element",
+  dtype: "element types are those of types, or of inputTypes for the inputs that it names",
+  "not-constant": "the inputs in constantInputs are constants, or fixed by --input-value",
+};
+
 /** Of the formatter. */
 const LINE_WIDTH = 140;
 
@@ -54,7 +62,7 @@ export function tables(): ReadonlyMap<string, string> {
     return { operator, supported: isSupportedTensorFlow(operator), ...(needs === undefined ? {} : { needs }) };
   });
   return new Map([
-    ["onnx.json", json({ framework: "ONNX", operators: allRecords().map(row) })],
+    ["onnx.json", json({ framework: "ONNX", conditions, operators: allRecords().map(row) })],
     ["tensorflow.json", json({ framework: "TENSORFLOW", operators: tensorFlow })],
   ]);
 }

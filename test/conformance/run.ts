@@ -6,7 +6,7 @@
 import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { recordOf } from "../../src/operators/index.js";
+import { allRecords, isSupported, recordOf } from "../../src/operators/index.js";
 import type { Exactness } from "../../src/operators/record.js";
 import { runPool } from "./pool.js";
 import { suites } from "./suites.js";
@@ -14,6 +14,12 @@ import { countOperators, formatPage, formatTable } from "./table.js";
 
 function exactnessOf(type: string): Exactness {
   return recordOf(type, "")?.exactness ?? "fp32";
+}
+
+const listed = new Set(allRecords().flatMap((record) => (isSupported(record) ? [record.name] : [])));
+
+function isListed(type: string): boolean {
+  return listed.has(type);
 }
 
 async function main(): Promise<void> {
@@ -44,7 +50,7 @@ async function main(): Promise<void> {
   });
   if (process.stderr.isTTY) process.stderr.write("\r");
   process.stdout.write(`${formatTable(rows, exactnessOf)}\n`);
-  if (values.page !== undefined) writeFileSync(values.page, formatPage(rows, exactnessOf));
+  if (values.page !== undefined) writeFileSync(values.page, formatPage(rows, exactnessOf, isListed));
   if (values.json !== undefined) {
     const plain = rows.map(({ operators: _, ...row }) => row);
     writeFileSync(values.json, `${JSON.stringify({ tests: plain, operators: countOperators(rows) }, null, 1)}\n`);

@@ -44,15 +44,23 @@ const tolerances: Readonly<Record<Exactness, string>> = {
 const FEWEST_OF_A_REASON = 5;
 
 /** The operator page, in Markdown: results by operator, tolerances by class, why tests are on the CPU, and what did not pass. */
-export function formatPage(rows: readonly TestRow[], exactnessOf: (type: string) => Exactness): string {
+export function formatPage(
+  rows: readonly TestRow[],
+  exactnessOf: (type: string) => Exactness,
+  isListed: (type: string) => boolean = () => true,
+): string {
   const faults = rows.filter(({ status }) => status !== "passed");
   return [
     "# Operators, as measured",
     "",
     "Made by `npm run conformance -- DIR --page OPERATORS.md`: each test model is compiled and run twice, with every operator that the support table",
-    "takes forced onto the NeuronCore and as the compiler places it. A test counts once for each operator in it, where the forced run had it.",
+    "takes forced onto the NeuronCore and as the compiler places it. A test counts once for each operator in it, where the forced run had it. In that",
+    "run, inputs that only say what to do (axes, shapes) are fixed, as `--input-value` does; what then is constant needs no device and counts to the",
+    "NeuronCore.",
     "",
     `${formatTotals(rows)}.`,
+    "",
+    listedTotals(rows, isListed),
     "",
     ...markdown(["class", "an output keeps to"], Object.entries(tolerances)),
     "",
@@ -74,6 +82,15 @@ export function formatPage(rows: readonly TestRow[], exactnessOf: (type: string)
     ),
     "",
   ].join("\n");
+}
+
+/** How the support table and the measured result agree. */
+function listedTotals(rows: readonly TestRow[], isListed: (type: string) => boolean): string {
+  const listed = rows.filter(({ operators }) => operators.every(({ type }) => isListed(type)));
+  const whole = listed.filter(({ status, device }) => status === "passed" && device === "neuron");
+  const rest = listed.length - whole.length;
+  const outside = "whose element types, extents or attributes are outside the table's conditions, is below";
+  return `${listed.length} tests have no operator that the table does not list: ${whole.length} of them ran wholly on the NeuronCore. Why ${rest} did not, ${outside}.`;
 }
 
 /** Numbers of tests and the reasons of operators on the CPU, the most frequent first; numbers inside a reason don't tell two apart. */
