@@ -27,14 +27,22 @@ function bytesRow(id: string, { core, traffic, dramBytes, passedBytes, residentW
   return [id, String(core), ...moved, `${bytes(residentWeightBytes)} of ${bytes(weightBytes)}`];
 }
 
+/** SBUF bytes in use at most; those of values that live at once, below which no plan is; what had to go through DRAM for want of room. */
+function memoryRow(id: string, { core, sbufPeakBytes, sbufBoundBytes, traffic }: Stage): string[] {
+  const gap = sbufBoundBytes > 0 ? percent(sbufPeakBytes / sbufBoundBytes - 1) : "";
+  return [id, String(core), bytes(sbufPeakBytes), bytes(sbufBoundBytes), gap, bytes(traffic.spills)];
+}
+
 export function stageReport(subgraphs: CompileReport["subgraphs"]): string {
   const rows = (row: (id: string, stage: Stage) => string[]) =>
     subgraphs.flatMap(({ id, stages }) => (stages ?? []).map((stage) => row(id, stage)));
   if (rows(timeRow).length === 0) return "";
   const times = ["Subgraph", "Core", "Alone", "Tensor", "Vector", "Scalar", "DMA queue", "Of peak FLOP/s", "Of DRAM bandwidth"];
   const moved = ["Subgraph", "Core", "Weights", "Inputs", "Outputs", "Spills", "As charged", "Passed on", "Resident weights"];
+  const memory = ["Subgraph", "Core", "Peak", "Live at once", "Gap", "Spills"];
   return [
     `Busy time of a request, and use of the two roofs\n${table(times, rows(timeRow), "  ")}`,
     `Bytes to and from DRAM, a request\n${table(moved, rows(bytesRow), "  ")}`,
+    `State buffer (buffers rest between uses where there is room)\n${table(memory, rows(memoryRow), "  ")}`,
   ].join("\n\n");
 }

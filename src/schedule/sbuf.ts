@@ -37,6 +37,9 @@ const PREFETCH_SHARES = [0.92, 0.75, 0.6, 0.45, 0.3, 0];
 const MAX_SLACK = 48;
 const SHORT_LIFE = 384;
 
+/** Of the complete search, where nothing else fits even without prefetch: about a second. */
+const NODE_LIMIT = 2e4;
+
 function withSlack(item: AllocationItem): AllocationItem {
   const length = item.upper - item.lower;
   if (length > SHORT_LIFE) return item;
@@ -53,7 +56,8 @@ export function planSbuf(input: SbufInput): SbufPlan {
   let best: SbufPlan | undefined;
   for (const share of PREFETCH_SHARES) {
     const prefetching: PrefetchInput = { steps, buffers, indexOf, regions, budget: capacity * share, hardware };
-    const plan = placeSbuf(input, share > 0 ? prefetch(prefetching) : unmoved(steps.length), capacity);
+    const plan =
+      share > 0 ? placeSbuf(input, prefetch(prefetching), capacity, 0) : placeSbuf(input, unmoved(steps.length), capacity, NODE_LIMIT);
     if (plan.fits) return plan;
     if (!best || plan.peak < best.peak) best = plan;
   }
@@ -61,7 +65,7 @@ export function planSbuf(input: SbufInput): SbufPlan {
 }
 
 /** Spread out if there is room; else as near the bound as is good enough, with loads later than wished if need be; else anywhere. */
-function placeSbuf(input: SbufInput, times: Int32Array, capacity: number): SbufPlan {
+function placeSbuf(input: SbufInput, times: Int32Array, capacity: number, nodeLimit: number): SbufPlan {
   const { items, buffers } = itemsOf(input, times);
   const bound = peakLive(items);
   const positions = new Int32Array(times.length);
@@ -69,7 +73,7 @@ function placeSbuf(input: SbufInput, times: Int32Array, capacity: number): SbufP
   const spread = allocate(itemsOf(input, positions).items.map(withSlack), { capacity });
   if (spread.fits) return { ...spread, bound, times, buffers };
   const goal = Math.min(capacity, Math.floor(GOOD_ENOUGH * (input.residentBytes + bound)) - input.residentBytes);
-  const tight = allocate(items, { capacity, goal });
+  const tight = allocate(items, { capacity, goal, nodeLimit });
   const delayed = tight.peak <= goal ? undefined : placeWithDelays(items, goal, MAX_SLACK);
   if (!delayed) return { ...tight, times, buffers };
   return { ...delayed, bound, fits: true, times: delay(input, times, buffers, delayed.lowers), buffers };

@@ -1,6 +1,7 @@
 /** The benchmarks by name. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { accuracy } from "./accuracy.js";
+import { memoryPlan } from "./memory.js";
 import { withNetwork } from "./network.js";
 import { compileCold, fileBytes, timingOnly } from "./ours.js";
 import { EngineProcess } from "./process.js";
@@ -15,6 +16,7 @@ export const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = {
   depth,
   accuracy,
   random: randomGraphs,
+  memory: memoryPlan,
 };
 
 const ROUNDS = 15;

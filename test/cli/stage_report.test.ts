@@ -24,6 +24,7 @@ it("neuronc compile --report tells what bounds each stage", async () => {
   expect(code).toBe(0);
   expect(out).toContain("Of DRAM bandwidth");
   expect(out).toContain("Spills");
+  expect(out).toMatch(/Peak +Live at once +Gap +Spills/);
   expect((await command(neuronc, ...words)).out).not.toContain("Spills");
   const { subgraphs } = JSON.parse((await command(neuronc, ...words, "--json")).out);
   expect(subgraphs[0].stages[0]).toMatchObject({
