@@ -20,7 +20,7 @@ export interface Budget {
 }
 
 export const defaultBudget: Budget = {
-  valueBytes: Math.floor(hardware.sbufBytesPerPartition * 0.55),
+  valueBytes: Math.floor(hardware.sbufBytesPerPartition * 0.68),
   residentBytes: Math.floor(hardware.sbufBytesPerPartition * 0.8),
   workingBytes: Math.floor(hardware.sbufBytesPerPartition * 0.3),
 };
