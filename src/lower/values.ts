@@ -23,6 +23,7 @@ import {
 } from "./place.js";
 import { copyOnChip, exchange, type Relayout, type Side, transposeType } from "./relayout.js";
 import {
+  accessOf,
   type Box,
   type ChannelTile,
   channelTiles,
@@ -335,11 +336,23 @@ export class Values {
   /** Fills `to` from DRAM. Runs too short to be worth a descriptor each are loaded with another axis on partitions, and exchanged on chip. */
   #fromDram(value: Value, wanted: Piece, to: View): void {
     for (const part of this.#throughExchange(value, wanted)) {
-      if (!part) return this.move(this.#dramPiece(value, wanted), to);
+      if (!part)
+        return wanted.axis < 0 && wanted.count > 1 ? this.#repeat(value, wanted, to) : this.move(this.#dramPiece(value, wanted), to);
       const staged = this.#staged(value, part);
       this.move(this.#dramPiece(value, part), staged);
       this.#bridge({ view: staged, axis: part.axis }, { view: partOf(to, wanted, boxOf(part)), axis: wanted.axis });
     }
+  }
+
+  /** Brings a row from DRAM once, and repeats it over the partitions on chip. */
+  #repeat(value: Value, wanted: Piece, to: View): void {
+    const from = this.#dramPiece(value, wanted);
+    const sizes = to.dims.map((dim) => dim.size);
+    const row = this.temporary(`${value.name}.row`, value.dtype, 0, 1, sizes);
+    this.move({ ...from, partitionCount: 1 }, row);
+    const count = elementCount(sizes);
+    const [out, source] = [to, row].map((view) => accessOf(withSizes(view, [count])));
+    this.#emitter.step("dma", { kind: "dma", out, in: { ...source, sizes: [to.partitionCount, count], strides: [0, 1] } });
   }
 
   /** The way back: stores a box that lies with `given.axis` on partitions. */
