@@ -8,11 +8,11 @@ import { runProcess } from "./process.js";
 import type { Engine, ModelInput } from "./protocol.js";
 
 /** Values on simulated cores, all operations in 16 bits (the compiler's default). */
-export async function loadOurs(path: string, input: ModelInput, threads: number): Promise<Engine> {
-  const { artifact } = await compileModel(path, { inputShapes: new Map([[input.name, input.shape]]) });
+export async function loadOurs(path: string, inputs: readonly ModelInput[], threads: number): Promise<Engine> {
+  const { artifact } = await compileModel(path, { inputShapes: new Map(inputs.map(({ name, shape }) => [name, shape])) });
   const model = await loadModel(artifact, { threads });
-  const inputs = new Map([[input.name, { dtype: "float32" as const, shape: input.shape, data: input.data }]]);
-  return { run: async () => void (await model.run(inputs)) };
+  const values = new Map(inputs.map(({ name, ...tensor }) => [name, tensor]));
+  return { run: async () => void (await model.run(values)) };
 }
 
 export interface CompileFigures {

@@ -10,19 +10,23 @@ export interface Engine {
   run(): Promise<void>;
 }
 
-/** A float32 input of a model. */
-export interface ModelInput {
+/** Which values an input has: normal deviates, or whole numbers in [low, high). */
+export interface InputSpec {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly data: Float32Array;
+  readonly values: "normal" | { readonly low: number; readonly high: number };
 }
+
+/** An input of a model with its values. */
+export type ModelInput = Pick<InputSpec, "name" | "shape"> &
+  ({ readonly dtype: "float32"; readonly data: Float32Array } | { readonly dtype: "int64"; readonly data: BigInt64Array });
 
 export type Request =
   | {
       readonly kind: "load";
       readonly engine: EngineName;
       readonly model: string;
-      readonly shape: readonly number[];
+      readonly inputs: readonly InputSpec[];
       readonly threads: number;
     }
   | { readonly kind: "run" };
