@@ -3,6 +3,7 @@ import { type Graph, staticType } from "../graph/graph.js";
 import { elementCount, rowMajorStrides, type Tensor, toFloat32 } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import { type DeviceType, deviceBytes } from "../program/program.js";
+import { comparedValues } from "./comparable.js";
 import { deviceData, deviceTypeOf } from "./constants.js";
 import type { Emitter } from "./emitter.js";
 import {
@@ -94,6 +95,7 @@ export class Values {
   readonly #windows: ReadonlyMap<string, Window>;
   readonly #emitter: Emitter;
   readonly #placement: Placement;
+  readonly #compared: ReadonlySet<string>;
   readonly #values = new Map<string, Value>();
   #fetched = new Map<string, View>();
   /** Per-partition FP32 constants, 128 to a column of one resident buffer. */
@@ -105,6 +107,7 @@ export class Values {
     this.#windows = windows;
     this.#emitter = emitter;
     this.#placement = placement;
+    this.#compared = comparedValues(graph);
     for (const name of graph.inputs) this.#declare(name, "input");
     for (const name of new Set(graph.outputs)) this.#declare(name, "output");
   }
@@ -323,13 +326,19 @@ export class Values {
   #fromChip(value: Value, place: ChipPlace, wanted: Piece, to: View): void {
     for (const piece of chipPieces(place, value.shape, boxOf(wanted))) {
       const source = this.#viewAt(place, value, piece);
-      this.#bridge({ view: source, axis: piece.axis }, { view: partOf(to, wanted, boxOf(piece)), axis: wanted.axis });
+      this.#bridge(value, { view: source, axis: piece.axis }, { view: partOf(to, wanted, boxOf(piece)), axis: wanted.axis });
     }
   }
 
+  /** Values that are compared change their layout bit by bit. */
+  #relayout({ name }: Value): Relayout {
+    const { relayout } = this.#placement;
+    return this.#compared.has(name) ? { ...relayout, fast: false } : relayout;
+  }
+
   /** Copies or exchanges between two sides of one box. */
-  #bridge(source: Side, out: Side): void {
-    if (source.axis !== out.axis) exchange(this.#emitter, this.#placement.relayout, source, out);
+  #bridge(value: Value, source: Side, out: Side): void {
+    if (source.axis !== out.axis) exchange(this.#emitter, this.#relayout(value), source, out);
     else copyOnChip(this.#emitter, source.view, out.view);
   }
 
@@ -340,7 +349,7 @@ export class Values {
         return wanted.axis < 0 && wanted.count > 1 ? this.#repeat(value, wanted, to) : this.move(this.#dramPiece(value, wanted), to);
       const staged = this.#staged(value, part);
       this.move(this.#dramPiece(value, part), staged);
-      this.#bridge({ view: staged, axis: part.axis }, { view: partOf(to, wanted, boxOf(part)), axis: wanted.axis });
+      this.#bridge(value, { view: staged, axis: part.axis }, { view: partOf(to, wanted, boxOf(part)), axis: wanted.axis });
     }
   }
 
@@ -360,7 +369,7 @@ export class Values {
     for (const part of this.#throughExchange(value, given)) {
       if (!part) return this.move(from, this.#dramPiece(value, given));
       const staged = this.#staged(value, part);
-      this.#bridge({ view: partOf(from, given, boxOf(part)), axis: given.axis }, { view: staged, axis: part.axis });
+      this.#bridge(value, { view: partOf(from, given, boxOf(part)), axis: given.axis }, { view: staged, axis: part.axis });
       this.move(staged, this.#dramPiece(value, part));
     }
   }
@@ -386,7 +395,7 @@ export class Values {
       other >= 0 &&
       Math.min(piece.count, box[other].size) >= EXCHANGE_MIN &&
       isScattered(direct);
-    if (!worth || transposeType(value.dtype, this.#placement.relayout) === undefined || box[other].step !== 1) return [undefined];
+    if (!worth || transposeType(value.dtype, this.#relayout(value)) === undefined || box[other].step !== 1) return [undefined];
     const rest = box.map((range, axis) => (axis === other ? 1 : range.size));
     return [...tileBoxes(rest, STAGED_ELEMENTS)].flatMap((tile) =>
       channelTiles(0, box[other].size).map(({ start, count }) => {
@@ -429,7 +438,7 @@ export class Values {
     const commit = () => {
       for (const piece of chipPieces(chip, value.shape, boxOf(written))) {
         const out = this.#viewAt(chip, value, piece);
-        this.#bridge({ view: partOf(view, written, boxOf(piece)), axis }, { view: out, axis: piece.axis });
+        this.#bridge(value, { view: partOf(view, written, boxOf(piece)), axis }, { view: out, axis: piece.axis });
       }
     };
     return { view, commit };
