@@ -15,8 +15,8 @@ export interface SearchResult {
 }
 
 /** Nodes of the first run beyond one an item, and the growth from run to run. */
-const FIRST_LIMIT = 400;
-const GROWTH = 1.02;
+const FIRST_LIMIT = 1500;
+const GROWTH = 1.01;
 /** The search recurses once an item: beyond this it would need too deep a stack. */
 const MAXIMUM_ITEMS = 2000;
 
