@@ -61,6 +61,8 @@ const topK: Rule = (builder, [x], use) => {
   const axis = axisAttribute(use, -1, shape.length);
   const count = use.constants[1] ? toNumbers(use.constants[1])[0] : 0;
   if (count < 1 || count > MOST_STEPS) return reason("size", "k", count, `1 to ${MOST_STEPS}`);
+  const fault = refuseExpansion("k", count * elementCount(shape));
+  if (fault) return fault;
   const largest = intAttribute(use.attributes, "largest", 1) !== 0;
   const iota = builder.iota(shape[axis], axis, shape.length);
   const beyond = builder.typed("int32", shape[axis]);
