@@ -5,7 +5,7 @@ import { type Graph, intAttribute, type Node, type TensorType } from "../graph/g
 import { isFloat, type Tensor, toBfloat16Bits, toFloat16Bits } from "../graph/tensor.js";
 import { loweringTraits } from "../operators/traits.js";
 import type { OperatorRules } from "./options.js";
-import { FreshNames, withoutDead, writesOf } from "./values.js";
+import { FreshNames, readsOf, withoutDead, writesOf } from "./values.js";
 
 export type Half = "bfloat16" | "float16";
 
@@ -118,6 +118,8 @@ class PrecisionPass {
   private readonly constants: Map<string, Tensor>;
   private readonly names: FreshNames;
   private readonly outputs: ReadonlySet<string>;
+  /** Values that some node reads. */
+  private readonly reads: ReadonlySet<string>;
   /** The 16-bit form of a value or constant that has both. */
   private readonly halves = new Map<string, string>();
   /** Values that stay FP32 where tensors are held in 16 bits. */
@@ -132,6 +134,7 @@ class PrecisionPass {
     this.constants = new Map(graph.constants);
     this.names = new FreshNames(graph);
     this.outputs = new Set(graph.outputs);
+    this.reads = new Set(graph.nodes.flatMap(readsOf));
     this.fullValues = new Set([...this.statistics(), ...this.counts()]);
   }
 
@@ -243,8 +246,24 @@ class PrecisionPass {
     return wantsHalf || allHalf ? this.halfOf(input) : input;
   }
 
+  /**
+   * A Reshape that makes a graph output of a 16-bit value: the Cast goes before it, where the value has the shape that it was computed in.
+   * False where that is not what the node does.
+   */
+  private addLastReshape(node: Node, halfValues: ReadonlySet<string>): boolean {
+    const [input, output] = [node.inputs[0], node.outputs[0]];
+    const isLast = node.op === "Reshape" && node.domain === "" && this.outputs.has(output) && !this.reads.has(output);
+    if (!isLast || !halfValues.has(input) || !halfValues.has(output)) return false;
+    const wide = this.names.next(`${input}/float32`);
+    this.types.set(wide, { ...this.graph.types.get(input), dtype: "float32" });
+    this.nodes.push(this.castNode(this.halves.get(input) ?? input, wide, FLOAT32_NUMBER));
+    this.nodes.push({ ...node, inputs: [wide, ...node.inputs.slice(1)] });
+    return true;
+  }
+
   /** Adds the node with its inputs and outputs in their types; after it, the Cast of a graph output. */
   private addNode(node: Node, halfValues: ReadonlySet<string>): void {
+    if (this.addLastReshape(node, halfValues)) return;
     const inputs = node.inputs.map((input, index) => this.readInput(node, input, index, halfValues));
     const casts: Node[] = [];
     const outputs = node.outputs.map((output) => {
