@@ -10,8 +10,9 @@ import {
   listOperators,
   type SourceOperator,
 } from "./frontend/index.js";
-import type { Graph } from "./graph/graph.js";
+import { type Graph, isStatic, staticType } from "./graph/graph.js";
 import { resolveName } from "./graph/names.js";
+import type { DType } from "./graph/tensor.js";
 import { printGraph } from "./graph/text.js";
 import { verifyGraph } from "./graph/verify.js";
 import { hostModel } from "./host/prepare.js";
@@ -54,8 +55,18 @@ export interface CompileReport extends Pick<Manifest, "name" | "signature" | "op
   readonly flops: number;
   /** Of the Neuron subgraphs. */
   readonly dense: DenseWork;
+  /** What runs as one on NeuronCores, and the type that its result is stored in. */
+  readonly layers: readonly Layer[];
   /** What the user should know: options without effect, and the like. */
   readonly notes: readonly string[];
+}
+
+/** A node with the operators that were fused into it: results between them are FP32. */
+export interface Layer {
+  readonly name: string;
+  readonly type: string;
+  readonly dtype: DType;
+  readonly subgraph: string;
 }
 
 export interface CompileResult {
@@ -100,13 +111,15 @@ async function compileOnce(path: string, options: CompileOptions): Promise<Compi
   const model = await check(path, options, bindOptions(options));
   const { graph, source } = model;
   options.progress?.("partition");
-  const parts = partition(graph, model.verdicts, {
+  const placed = partition(graph, model.verdicts, {
     minimumSegmentSize: options.minimumSegmentSize,
     noFuse: model.keep,
     forceFuse: new Set(options.forceFuseOps),
     sourceNames: new Set(source.map((operator) => operator.name)),
     price: priceModel(graph, (node) => flopsOf(graph, node)),
   });
+  const parts = options.everyValue ? { ...placed, subgraphs: placed.subgraphs.map(withEveryValue) } : placed;
+  const outputs = [...new Set([...graph.outputs, ...(options.everyValue ? parts.subgraphs.flatMap((part) => part.graph.outputs) : [])])];
   options.observe?.("partition", () => parts.subgraphs.map((part) => `// ${part.id} on ${part.device}\n${text(part.graph)}`).join("\n"));
   const compiled = parts.subgraphs.map((part) => compileSubgraph(part, precision, options));
   options.progress?.("package");
@@ -126,7 +139,7 @@ async function compileOnce(path: string, options: CompileOptions): Promise<Compi
     options: settings,
     signature: {
       inputs: staticSignatures(graph, graph.inputs),
-      outputs: valueSignatures(graph, graph.outputs),
+      outputs: valueSignatures(graph, outputs),
       ...(model.aliases ? { aliases: Object.fromEntries(model.aliases) } : {}),
     },
     operators: placeOperators(source, graph, parts),
@@ -148,10 +161,14 @@ async function compileOnce(path: string, options: CompileOptions): Promise<Compi
     flops,
     dense: { flops: dense.reduce((sum, part) => sum + part.flops, 0), weights: dense.reduce((sum, part) => sum + part.weights, 0) },
   };
-  return { artifact, bytes, report: { ...report(manifest, bytes), ...work, notes: notesOn(settings, parts) } };
+  return {
+    artifact,
+    bytes,
+    report: { ...report(manifest, bytes), ...work, layers: compiled.flatMap(({ layers }) => layers), notes: notesOn(settings, parts) },
+  };
 }
 
-function report(manifest: Manifest, bytes: Uint8Array): Omit<CompileReport, "flops" | "dense" | "notes"> {
+function report(manifest: Manifest, bytes: Uint8Array): Omit<CompileReport, "flops" | "dense" | "layers" | "notes"> {
   const { name, signature, operators, neuronCores, flopsOnNeuron, predicted } = manifest;
   const subgraphs = manifest.subgraphs.map(({ nodes: _, ...subgraph }) => subgraph);
   const sha256 = createHash("sha256").update(bytes).digest("hex");
@@ -273,7 +290,15 @@ function verify(pass: string, graph: Graph): void {
   if (faults.length > 0) throw new Error(`after ${pass}: ${faults.slice(0, 5).join("; ")}`);
 }
 
+/** With all of its values as outputs, as far as their types are known. */
+function withEveryValue(part: Subgraph): Subgraph {
+  const { graph } = part;
+  const made = graph.nodes.flatMap((node) => node.outputs).filter((name) => name !== "" && isStatic(graph.types.get(name)));
+  return { ...part, graph: { ...graph, outputs: [...new Set([...graph.outputs, ...made])] } };
+}
+
 interface CompiledSubgraph {
+  readonly layers: readonly Layer[];
   readonly manifest: SubgraphManifest;
   readonly stages?: readonly LoadedProgram[];
   readonly model?: Uint8Array;
@@ -298,11 +323,16 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
   if (device === "cpu") {
     const price = priceModel(graph, (node) => flopsOf(graph, node));
     const seconds = graph.nodes.reduce((sum, node) => sum + price.hostSeconds(node), 0);
-    return { manifest: { ...common, ms: 1000 * seconds, throughputPerSecond: seconds > 0 ? 1 / seconds : 0 }, model: hostModel(graph) };
+    return {
+      layers: [],
+      manifest: { ...common, ms: 1000 * seconds, throughputPerSecond: seconds > 0 ? 1 / seconds : 0 },
+      model: hostModel(graph),
+    };
   }
   const cores = options.neuroncorePipelineCores ?? 1;
   const stageOptions = { ...options, relayout: relayoutOf(precision) };
-  const { stages, plan } = compilePipeline(applyPrecision(asWords(graph), precision, recordOf), cores, stageOptions);
+  const rounded = applyPrecision(asWords(graph), precision, recordOf);
+  const { stages, plan } = compilePipeline(rounded, cores, stageOptions);
   const sources = new Set(part.operators);
   const time = simulateTime(stages.map(({ loaded }) => loaded.program));
   const ms = 1000 * time.latencySeconds;
@@ -321,7 +351,14 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
       constants: constantIndex(program),
     })),
   };
-  return { manifest, stages: stages.map(({ loaded }) => loaded) };
+  return { layers: layersOf(rounded, id), manifest, stages: stages.map(({ loaded }) => loaded) };
+}
+
+function layersOf(graph: Graph, subgraph: string): Layer[] {
+  return graph.nodes.map(({ name, op, epilogue = [], outputs }) => {
+    const type = [op, ...epilogue.map((step) => step.op)].join(" + ");
+    return { name, type, dtype: staticType(graph, outputs[0]).dtype, subgraph };
+  });
 }
 
 function pipelineTime({ slowestSeconds, boundSeconds }: PipelinePlan, { stages, latencySeconds }: TimeReport): PipelineManifest {

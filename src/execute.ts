@@ -3,6 +3,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { UserError, userError } from "./diagnostics/diagnostic.js";
 import { fingerprint } from "./fingerprint.js";
+import type { TensorComparison } from "./forensics.js";
 import { detectFramework, type ImportedModel, type ImportOptions, importModel } from "./frontend/index.js";
 import type { Tensor, TensorData } from "./graph/tensor.js";
 import { type Artifact, type Manifest, type PipelineSummary, pipelinesOf, type Signature } from "./neff/artifact.js";
@@ -60,6 +61,8 @@ export interface RunOptions extends LoadOptions {
   readonly inputs: ReadonlyMap<string, Tensor> | ((signature: Signature) => Promise<ReadonlyMap<string, Tensor>>);
   /** Compare with the original model in FP32: its path, or true to look for it by its content beside the artifact and in the working folder. */
   readonly reference?: string | true;
+  /** With `reference`: compare every tensor inside that both have. */
+  readonly perTensor?: boolean;
   /** Measured runs after one that warms up; `hostMs` is their median. */
   readonly repeat?: number;
   progress?(step: string): void;
@@ -80,6 +83,8 @@ export interface RunReport {
   /** What the simulation took on this host. */
   readonly hostMs: number;
   readonly errors?: readonly Comparison[];
+  /** With `perTensor`: in the order of the original model. */
+  readonly tensors?: readonly TensorComparison[];
   readonly values: ReadonlyMap<string, Tensor>;
 }
 
@@ -103,7 +108,7 @@ export async function runArtifact(file: string, options: RunOptions): Promise<Ru
     if (options.repeat !== undefined) times.length = 0;
     for (let count = 0; count < (options.repeat ?? 0); count++) await request();
     options.progress?.("comparing");
-    const errors = referenceModel === undefined ? undefined : await compare(referenceModel, inputs, values);
+    const errors = referenceModel === undefined ? undefined : await compare(referenceModel.model, inputs, values);
     return {
       outputs: [...values].map(([name, value]) => ({ name, dtype: value.dtype, shape: value.shape, sha256: sha256(value) })),
       predictedMs: manifest.predicted.latencyMs,
@@ -111,11 +116,16 @@ export async function runArtifact(file: string, options: RunOptions): Promise<Ru
       pipelines: pipelinesOf(manifest),
       hostMs: median(times),
       ...(errors ? { errors } : {}),
+      ...(referenceModel && options.perTensor ? { tensors: await inside(referenceModel, manifest, inputs) } : {}),
       values,
     };
   } finally {
     await model.dispose();
   }
+}
+
+async function inside({ path, model }: Found, manifest: Manifest, inputs: ReadonlyMap<string, Tensor>) {
+  return (await import("./forensics.js")).compareInside(path, model.graph, model.framework, manifest, inputs);
 }
 
 /** The modelled time alone: nothing is executed. Errors: those of `loadModel`. */
@@ -130,22 +140,29 @@ function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/** The original model, and where it is. */
+interface Found {
+  readonly path: string;
+  readonly model: ImportedModel;
+}
+
 /**
  * The original model. The artifact knows its size and SHA-256, not its name: a model of that content, beside the artifact or in the working
  * folder, is it. Errors: NCC0806 none found, NCC0807 a given file with another content.
  */
-async function findReference(artifact: string, manifest: Manifest, given: string | true): Promise<ImportedModel> {
+async function findReference(artifact: string, manifest: Manifest, given: string | true): Promise<Found> {
   const { source } = manifest;
   if (given !== true) {
     const model = await importModel(given, importOptions(manifest));
     const seen = fingerprint(model.files).sha256;
     if (seen !== source.sha256) throw userError("NCC0807", { path: given, seen, expected: source.sha256 });
-    return model;
+    return { path: given, model };
   }
   for (const folder of [dirname(artifact), "."]) {
     for (const name of existsSync(folder) ? readdirSync(folder).sort() : []) {
-      const model = await importIfSource(join(folder, name), manifest);
-      if (model) return model;
+      const path = join(folder, name);
+      const model = await importIfSource(path, manifest);
+      if (model) return { path, model };
     }
   }
   throw userError("NCC0806", { file: artifact, sha256: source.sha256 });

@@ -32,6 +32,8 @@ export interface CompileOptions {
   readonly enableFastContextSwitch?: boolean;
   /** Check the graph after every pass, and every program after scheduling. */
   readonly verifyEach?: boolean;
+  /** Every value that a program makes is an output too: for looking inside. The programs are then others, their values the same. */
+  readonly everyValue?: boolean;
   progress?(phase: string): void;
   log?(level: "DEBUG" | "INFO" | "WARN", message: string): void;
   /** Sees what each phase made: `phase` is its name, for a pass or a subgraph followed by that one's. */

@@ -44,6 +44,7 @@ interface CompileFlags {
   printIrAfter?: string[];
   verifyEach?: boolean;
   report?: boolean;
+  layerTypes?: boolean;
   json?: boolean;
   verbose?: LogLevel;
 }
@@ -113,6 +114,7 @@ function withFlags(command: Command): Command {
     .option("--print-ir-after <phase>", `print what a phase made: ${printablePhases.join(", ")}; may be repeated`, collect)
     .option("--verify-each", "check the graph after every pass and the program after scheduling")
     .option("--report", "print how busy each stage keeps its engines, what it moves, and how near it is to the roofs")
+    .option("--layer-types", "print the element type in which each layer's result is stored")
     .option("--json", "print one JSON object")
     .option("--verbose <level>", "DEBUG, INFO, WARN or ERROR", logLevel);
 }
@@ -140,7 +142,7 @@ async function compile(models: readonly string[], flags: CompileFlags, terminal:
   };
   for (const note of report.notes) terminal.log("WARN", note);
   if (flags.json) terminal.object(result);
-  else terminal.print(describe(result, flags.report === true));
+  else terminal.print(describe(result, flags));
 }
 
 /** What the flags say of the compile itself. */
@@ -189,8 +191,8 @@ interface CompileResult extends CompileReport {
 }
 
 /** What a person wants to know of a compile: support, partition, stages, memory, time. */
-function describe(result: CompileResult, report: boolean): string {
-  const details = report ? stageReport(result.subgraphs) : "";
+function describe(result: CompileResult, { report, layerTypes }: CompileFlags): string {
+  const details = [...(report ? [stageReport(result.subgraphs)] : []), ...(layerTypes ? [layers(result)] : [])].join("\n\n");
   return [
     summary(result),
     support(result),
@@ -203,6 +205,11 @@ function describe(result: CompileResult, report: boolean): string {
   ]
     .filter((part) => part !== "")
     .join("\n\n");
+}
+
+function layers({ layers: list }: CompileResult): string {
+  const rows = list.map(({ subgraph, name, type, dtype }) => [subgraph, name, type, dtype]);
+  return `Layers on NeuronCores, and the types of their results\n${table(["Subgraph", "Layer", "Operators", "Type"], rows, "  ")}`;
 }
 
 function summary({ name, signature }: CompileResult): string {

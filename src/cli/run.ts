@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { userError } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import type { RunReport } from "../execute.js";
+import type { TensorComparison } from "../forensics.js";
 import { resolveName } from "../graph/names.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { Signature } from "../neff/artifact.js";
@@ -19,6 +20,7 @@ interface RunFlags {
   outputDir?: string;
   /** True where the flag has no path. */
   reference?: string | true;
+  perTensor?: boolean;
   repeat?: number;
   threads?: number;
   timingOnly?: boolean;
@@ -37,6 +39,7 @@ export function run(streams: Streams): Command {
     )
     .option("--output-dir <folder>", "write each output as .npy")
     .option("--reference [model]", "compare with the original model in FP32; found by its content beside the NEFF file if no path is given")
+    .option("--per-tensor", "compare every tensor inside, too; implies --reference")
     .option("--repeat <n>", "run n times after a warm-up and give the median host time", wholeNumber("--repeat", 1, 1_000_000))
     .option("--threads <n>", "threads of the simulator; all processors if absent", wholeNumber("--threads", 1, 1024))
     .option("--timing-only", "predict the time without computing values")
@@ -56,7 +59,8 @@ async function request(file: string, flags: RunFlags, terminal: Terminal): Promi
   terminal.progress("neuron-run: loading");
   const report = await runArtifact(file, {
     inputs: (signature) => readInputs(signature, flags.input ?? new Map()),
-    reference: flags.reference,
+    reference: flags.reference ?? (flags.perTensor ? true : undefined),
+    perTensor: flags.perTensor,
     repeat: flags.repeat,
     threads: flags.threads,
     progress: (phase) => terminal.progress(`neuron-run: ${phase}`),
@@ -133,5 +137,22 @@ function describe(report: Printed, flags: RunFlags): string {
     ...(report.errors
       ? ["", "Error against the original model in FP32", table(["Output", "Max abs", "Of peak", "Cosine", "Top-1"], errors, "  ")]
       : []),
+    ...(report.tensors ? ["", "Every tensor that both have, in the order of the model", describeTensors(report.tensors)] : []),
   ].join("\n");
+}
+
+function describeTensors(tensors: readonly TensorComparison[]): string {
+  const rows = tensors.map(({ name, exactness, maxAbs, maxRel, cosine, within }) => [
+    name,
+    exactness,
+    significant(maxAbs),
+    significant(maxRel),
+    cosine.toFixed(6),
+    within ? "" : "outside",
+  ]);
+  const first = tensors.find(({ within }) => !within);
+  const verdict = first
+    ? `The first outside its exactness class: ${first.name} (${first.exactness})`
+    : "All are within their exactness class.";
+  return `${table(["Tensor", "Class", "Max abs", "Max rel", "Cosine", ""], rows, "  ")}\n${verdict}`;
 }

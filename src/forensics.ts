@@ -1,0 +1,94 @@
+/** Where a compiled model leaves the original: every tensor that both have, compared one by one. */
+import { compileModel } from "./compile.js";
+import { loadModel } from "./execute.js";
+import type { Framework } from "./frontend/model.js";
+import type { Graph } from "./graph/graph.js";
+import { elementCount, numberAt, type Tensor } from "./graph/tensor.js";
+import type { Manifest } from "./neff/artifact.js";
+import { recordOf } from "./operators/index.js";
+import type { Exactness } from "./operators/record.js";
+import { parsePrecision } from "./passes/index.js";
+import { type Comparison, compareTensors } from "./runtime/compare.js";
+
+/** A tensor inside, in the order of the original model. */
+export interface TensorComparison extends Comparison {
+  /** The loosest class among the operators that it comes from, in the compile's precision. */
+  readonly exactness: Exactness;
+  /** Whether it is as near to the original as its class says. */
+  readonly within: boolean;
+}
+
+const classes: readonly Exactness[] = ["exact", "fp32", "rounded"];
+/** Of the fp32 class. */
+const RELATIVE = 1e-3;
+const ABSOLUTE = 1e-5;
+/** Greatest 1 - cosine of the rounded class over a whole network. */
+const NETWORK_LOSS = 5e-4;
+
+/**
+ * Compiles the original again, as it was but for every value of the programs being an output, and runs both. Tensors that one side does not have
+ * (fused, folded, made by a decomposition) are left out. Errors: those of the compile and of the run.
+ */
+export async function compareInside(
+  path: string,
+  graph: Graph,
+  framework: Framework,
+  manifest: Manifest,
+  inputs: ReadonlyMap<string, Tensor>,
+): Promise<TensorComparison[]> {
+  const { inputShapes, inputValues: _, neuroncorePipelineCores, ...options } = manifest.options;
+  const shapes = new Map(manifest.signature.inputs.map(({ name, shape }) => [name, shape]));
+  for (const [name, shape] of Object.entries(inputShapes)) shapes.set(name, shape);
+  const { artifact } = await compileModel(path, {
+    ...options,
+    batchSize: undefined,
+    inputShapes: shapes,
+    framework,
+    neuroncorePipelineCores: neuroncorePipelineCores === 0 ? "auto" : neuroncorePipelineCores,
+    everyValue: true,
+  });
+  const model = await loadModel(artifact);
+  try {
+    const values = await model.run(inputs);
+    const made = graph.nodes.flatMap((node) => node.outputs).filter((name) => values.has(name));
+    const { runGraph } = await import("./host/index.js");
+    const reference = await runGraph({ ...graph, outputs: made }, inputs);
+    const exactness = exactnessOfValues(graph, manifest);
+    return made.map((name) => judged(name, values.get(name)!, reference.get(name)!, exactness.get(name) ?? "fp32"));
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** The class of each value: that of its operator, or of what it reads if that is looser. Where tensors are held in 16 bits, all are rounded. */
+function exactnessOfValues(graph: Graph, { options }: Manifest): Map<string, Exactness> {
+  const precision = parsePrecision(options.fastMath, options.fp32Cast);
+  const rounds = precision.tensors !== "float32" || precision.relayout === "fast";
+  const found = new Map<string, Exactness>();
+  for (const node of graph.nodes) {
+    const own = rounds ? "rounded" : (recordOf(node.op, node.domain)?.exactness ?? "fp32");
+    const all = [own, ...node.inputs.map((input) => found.get(input) ?? "exact")];
+    const loosest = classes[Math.max(...all.map((name) => classes.indexOf(name)))];
+    for (const output of node.outputs) found.set(output, loosest);
+  }
+  return found;
+}
+
+function judged(name: string, value: Tensor, reference: Tensor, exactness: Exactness): TensorComparison {
+  const comparison = compareTensors(name, value, reference);
+  const near = {
+    exact: () => comparison.maxAbs === 0,
+    fp32: () => isNear(value, reference),
+    rounded: () => 1 - comparison.cosine <= NETWORK_LOSS,
+  };
+  return { ...comparison, exactness, within: near[exactness]() };
+}
+
+function isNear(value: Tensor, reference: Tensor): boolean {
+  if (Array.isArray(value.data)) return compareTensors("", value, reference).maxAbs === 0;
+  for (let index = 0; index < elementCount(value.shape); index++) {
+    const [seen, wanted] = [numberAt(value, index), numberAt(reference, index)];
+    if (!Object.is(seen, wanted) && !(Math.abs(seen - wanted) <= RELATIVE * Math.abs(wanted) + ABSOLUTE)) return false;
+  }
+  return true;
+}
