@@ -23,10 +23,10 @@ const modes: readonly { readonly words: readonly string[]; readonly limit?: numb
 /** Images of normal values; texts of random words, the last of them padded for half their length. */
 function inputsOf(name: string): Map<string, Tensor>[] {
   const { inputs: names, types } = networks[name]({ batch: 1 });
-  return SEEDS.map((seed) => new Map(names.map((input) => [input, valueOf(input, staticShape(types.get(input)), seed)])));
+  return SEEDS.map((seed) => new Map(names.map((input) => [input, inputValue(input, staticShape(types.get(input)), seed)])));
 }
 
-function valueOf(input: string, shape: readonly number[], seed: number): Tensor {
+function inputValue(input: string, shape: readonly number[], seed: number): Tensor {
   const count = elementCount(shape);
   const random = new Random(seed, input);
   if (input === "input") return randomTensor("float32", shape, seed, input);
