@@ -17,19 +17,25 @@ interface Candidate {
 /** Borders between consecutive stages, by index, the first and the last included. */
 export type Chain = readonly number[];
 
-export interface SharedCut {
+interface Found {
   readonly value: number;
+  readonly chain: Chain;
+}
+
+export interface SharedCut extends Found {
   /** No cut along these borders is faster. */
   readonly bound: number;
-  readonly chain: Chain;
 }
 
 /** The bisection ends where the bound is so near. */
 const PRECISION = 1e-3;
-/** For so much of its time a cut without anything beyond the devices' capacities is taken: it leaves the memories to others. */
-const RESIDENT_PRICE = 0.02;
+/**
+ * A cut without anything beyond the devices' capacities is taken if it costs no more of the fastest one's time: what streams past also waits for
+ * the other devices' transfers, which the costs don't tell.
+ */
+const RESIDENT_PRICE = 0.3;
 
-/** The fastest cut along the borders. `alone` is the fastest one where chips don't count. */
+/** The fastest cut along the borders, or one nearly as fast that keeps all on the devices. `alone` is the fastest one where chips don't count. */
 export function cutOverChips(
   problem: CutProblem,
   chips: Chips,
@@ -38,18 +44,24 @@ export function cutOverChips(
 ): SharedCut {
   const known = alone.chain.slice(1).map((end, index) => candidate(problem, chips, borders, alone.chain[index], end));
   const most = timeOf(known, chips, borders);
-  const stages = candidates(problem, chips, borders, most);
-  const at = (limit: number) => within(stages, problem.devices, chips, borders, limit);
-  let bound = alone.value;
-  let best = at(bound) ?? { value: most, chain: alone.chain };
-  while (best.value > bound * (1 + PRECISION)) {
-    const middle = (bound + best.value) / 2;
-    const found = at(middle);
-    if (found) best = found;
-    else bound = middle;
-  }
+  const stages = candidates(problem, chips, borders, most * (1 + RESIDENT_PRICE));
+  const fastest = (of: readonly Candidate[], least: number, known: Found | undefined) => {
+    const at = (limit: number) => within(of, problem.devices, chips, borders, limit);
+    let bound = least;
+    let best = known && (at(least) ?? known);
+    while (best && best.value > bound * (1 + PRECISION)) {
+      const middle = (bound + best.value) / 2;
+      const found = at(middle);
+      if (found) best = found;
+      else bound = middle;
+    }
+    return best && { ...best, bound };
+  };
+  const best = fastest(stages, alone.value, { value: most, chain: alone.chain }) ?? { value: most, chain: alone.chain, bound: alone.value };
   const resident = stages.filter((stage) => stage.resident);
-  return { ...(within(resident, problem.devices, chips, borders, best.value * (1 + RESIDENT_PRICE)) ?? best), bound };
+  const limit = best.value * (1 + RESIDENT_PRICE);
+  const kept = fastest(resident, best.bound, within(resident, problem.devices, chips, borders, limit));
+  return kept ? { value: kept.value, chain: kept.chain, bound: best.bound } : best;
 }
 
 /** The stages of at most so much time, in order of their ends, then starts. */
@@ -88,13 +100,7 @@ function timeOf(stages: readonly Candidate[], chips: Chips, borders: readonly Bo
 }
 
 /** A chain all of whose devices, chips and links keep within `limit`; undefined where there is none. */
-function within(
-  stages: readonly Candidate[],
-  devices: number,
-  chips: Chips,
-  borders: readonly Border[],
-  limit: number,
-): { value: number; chain: Chain } | undefined {
+function within(stages: readonly Candidate[], devices: number, chips: Chips, borders: readonly Border[], limit: number): Found | undefined {
   const fitting = stages.filter(({ time, traffic }) => time <= limit && traffic <= limit);
   const last = borders.length - 1;
   // The last stage of the best chain that ends at each border, by number of stages.
