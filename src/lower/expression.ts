@@ -107,7 +107,10 @@ class ExpressionEmitter {
         const parts = expression.kind === "select" ? [expression.onTrue, expression.onFalse] : [expression.left, expression.right];
         const typed = parts.filter((part) => part.kind !== "immediate");
         const types = typed.map((part) => this.#typeOf(part));
-        if (types.length === 0 || types.some(isFloating)) return "float32";
+        // Of numbers alone: as the result.
+        if (types.length === 0)
+          return isFloating(this.#out.dtype) || !parts.every((part) => this.#typeOf(part) === "int32") ? "float32" : "int32";
+        if (types.some(isFloating)) return "float32";
         return types.includes("uint32") ? "uint32" : "int32";
       }
     }

@@ -22,7 +22,7 @@ export interface Relayout {
   readonly type: "bfloat16" | "float16";
 }
 
-/** A box of a value in SBUF: `axis` on partitions, `view.dims` the other axes in order. */
+/** A box of a value in SBUF: `axis` on partitions (-1: none, on one partition), `view.dims` the other axes in order. */
 export interface Side {
   readonly view: View;
   readonly axis: number;
@@ -36,9 +36,10 @@ export function transposeType(dtype: DeviceType, relayout: Relayout): DeviceType
 
 const isAligned = (view: View) => view.partitionStart % PARTITION_QUADRANT === 0;
 
-/** The dimensions of a side: those of the other axes, then that of `last`. */
+/** The dimensions of a side: those of the other axes, then that of `last`; of extent 1 where that is no axis. */
 function dimensions({ view, axis }: Side, others: readonly number[], last: number): View {
-  const dimOf = (index: number): Dimension => view.dims[index > axis ? index - 1 : index];
+  const dimOf = (index: number): Dimension =>
+    index < 0 ? { size: 1, stride: 0 } : view.dims[axis >= 0 && index > axis ? index - 1 : index];
   return { ...view, dims: [...others, last].map(dimOf) };
 }
 
@@ -48,7 +49,8 @@ function whole(dims: readonly Dimension[]): Range[] {
 
 /** out = source, both of one box and of at most 128 partitions, with their axes exchanged. */
 export function exchange(emitter: Emitter, relayout: Relayout, source: Side, out: Side): void {
-  const others = source.view.dims.map((_, index) => (index < source.axis ? index : index + 1)).filter((index) => index !== out.axis);
+  const rank = source.view.dims.length + (source.axis < 0 ? 0 : 1);
+  const others = Array.from({ length: rank }, (_, index) => index).filter((index) => index !== source.axis && index !== out.axis);
   const from = dimensions(source, others, out.axis);
   const to = dimensions(out, others, source.axis);
   const dtype = transposeType(source.view.dtype, relayout);

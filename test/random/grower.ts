@@ -232,6 +232,8 @@ export class Grower {
   /** The value brought within [low, high]: as it is, cut off (which keeps it exact), or scaled and shifted. */
   fit(value: Value, low: number, high: number): Value {
     if (value.low >= low && value.high <= high) return value;
+    // What is made of constants alone has no batch.
+    if (value.tensor && this.firstAxis === 1) return this.within(value.dtype, value.shape, low, high);
     const bounds = [Math.ceil(low * 8) / 8, Math.floor(high * 8) / 8];
     // Far from 0, scaling and shifting would magnify what rounding does.
     const centred = Math.max(-value.low, value.high) <= 4 * (value.high - value.low);
