@@ -330,7 +330,9 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     };
   }
   const cores = options.neuroncorePipelineCores ?? 1;
-  const stageOptions = { ...options, relayout: relayoutOf(precision) };
+  // By name only: what it rounds depends on where layouts meet, and so on the cut.
+  const relayout = options.fastMath?.includes("fast-relayout") ? relayoutOf(precision) : undefined;
+  const stageOptions = { ...options, relayout };
   const rounded = applyPrecision(asWords(graph), precision, recordOf);
   const { stages, plan } = compilePipeline(rounded, cores, stageOptions);
   const sources = new Set(part.operators);
