@@ -1,5 +1,6 @@
 /** The package's API: everything that the commands do. */
-export { type CompileReport, type CompileResult, checkModel, compileModel, type ModelCheck } from "./compile.js";
+export { checkModel, type ModelCheck } from "./check_model.js";
+export { type CompileReport, type CompileResult, compileModel } from "./compile.js";
 export { type Diagnostic, UserError } from "./diagnostics/diagnostic.js";
 export { loadModel, predictArtifact, type RunOptions, type RunReport, runArtifact } from "./execute.js";
 export {

@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bindOptions, compileModel } from "./compile.js";
+import { bindOptions } from "./checked_model.js";
+import { compileModel } from "./compile.js";
 import { UserError, userError } from "./diagnostics/diagnostic.js";
 import { loadModel } from "./execute.js";
 import { importModel, writeOnnx } from "./frontend/index.js";

@@ -30,10 +30,8 @@ const casts: Readonly<Record<string, Cast>> = {
   "matmult-fp16": { tensors: "float32", matmult: "float16", transposeType: "float16" },
 };
 
-const presets: Readonly<Record<string, { cast: string; relayout: Precision["relayout"] }>> = {
-  all: { cast: "all", relayout: "fast" },
-  none: { cast: "matmult-bf16", relayout: "exact" },
-};
+/** Words for both halves; each names its cast. Relayout is exact with both: see `parsePrecision`. */
+const presets: Readonly<Record<string, string>> = { all: "all", none: "matmult-bf16" };
 
 const relayouts: Readonly<Record<string, Precision["relayout"]>> = { "fast-relayout": "fast", "no-fast-relayout": "exact" };
 const castPrefix = "fp32-cast-";
@@ -57,7 +55,9 @@ function onlyWord(words: readonly string[], group: readonly string[]): string | 
 
 /**
  * The precision that the flags ask for; undefined is an absent flag. `--fast-math` starts from `all`; a cast or relayout word
- * overrides that half of all/none, and an explicit `--fp32-cast` the cast half. Throws UserError NCC0451 to NCC0454.
+ * overrides that half of all/none, and an explicit `--fp32-cast` the cast half. The vendor's `all` has fast relayout in it; here it
+ * is fast only by name: where it rounds depends on where layouts meet, so on the cut between cores, and `all` alone leaves nothing
+ * in FP32 that it could speed up. Throws UserError NCC0451 to NCC0454.
  */
 export function parsePrecision(fastMath: readonly string[] | undefined, fp32Cast: string | undefined): Precision {
   const words = fastMath ?? ["all"];
@@ -75,8 +75,8 @@ export function parsePrecision(fastMath: readonly string[] | undefined, fp32Cast
     fp32CastWords.map((word) => castPrefix + word),
   );
   const relayoutWord = onlyWord(words, Object.keys(relayouts));
-  const cast = casts[fp32Cast ?? castWord?.slice(castPrefix.length) ?? preset.cast];
-  return { ...cast, relayout: relayoutWord === undefined ? preset.relayout : relayouts[relayoutWord] };
+  const cast = casts[fp32Cast ?? castWord?.slice(castPrefix.length) ?? preset];
+  return { ...cast, relayout: relayoutWord === undefined ? "exact" : relayouts[relayoutWord] };
 }
 
 /**

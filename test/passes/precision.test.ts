@@ -8,20 +8,21 @@ const fp16 = "float16";
 
 describe("--fast-math and --fp32-cast", () => {
   test.each([
-    [undefined, undefined, bf16, bf16, "fast", bf16],
-    [["all"], undefined, bf16, bf16, "fast", bf16],
+    [undefined, undefined, bf16, bf16, "exact", bf16],
+    [["all"], undefined, bf16, bf16, "exact", bf16],
     [["none"], undefined, "float32", bf16, "exact", bf16],
-    [["fp32-cast-all"], undefined, bf16, bf16, "fast", bf16],
-    [["fp32-cast-all-fp16"], undefined, fp16, fp16, "fast", fp16],
-    [["fp32-cast-matmult"], undefined, "float32", bf16, "fast", fp16],
+    [["fp32-cast-all"], undefined, bf16, bf16, "exact", bf16],
+    [["fp32-cast-all-fp16"], undefined, fp16, fp16, "exact", fp16],
+    [["fp32-cast-matmult"], undefined, "float32", bf16, "exact", fp16],
     [["fp32-cast-matmult", "no-fast-relayout"], undefined, "float32", bf16, "exact", fp16],
     [["none", "fast-relayout"], undefined, "float32", bf16, "fast", bf16],
     [["none", "fp32-cast-matmult-fp16"], undefined, "float32", fp16, "exact", fp16],
     [["all", "no-fast-relayout"], undefined, bf16, bf16, "exact", bf16],
     [["no-fast-relayout"], undefined, bf16, bf16, "exact", bf16],
-    [undefined, "matmult-bf16", "float32", bf16, "fast", bf16],
+    [undefined, "matmult-bf16", "float32", bf16, "exact", bf16],
+    [["all", "fast-relayout"], undefined, bf16, bf16, "fast", bf16],
     [["none"], "all", bf16, bf16, "exact", bf16],
-    [["fp32-cast-all"], "matmult-fp16", "float32", fp16, "fast", fp16],
+    [["fp32-cast-all"], "matmult-fp16", "float32", fp16, "exact", fp16],
   ] as const)("%j %s", (words, cast, tensors, matmult, relayout, transposeType) => {
     expect(parsePrecision(words, cast)).toEqual({ tensors, matmult, relayout, transposeType });
   });

@@ -13,6 +13,7 @@ import {
   type Tensor,
   UserError,
 } from "../../src/index.js";
+import { parsePrecision } from "../../src/passes/index.js";
 import type { RandomCase } from "./case.js";
 import { type Expected, expectedOutputs } from "./sensitivity.js";
 
@@ -113,7 +114,7 @@ async function checkVariant(test: RandomCase, path: string, first: Run): Promise
 
 /** Whether FP32 values are rounded where their layout changes: a cut between cores then moves the places where they are. */
 function relayoutRounds({ fastMath }: RandomCase): boolean {
-  return fastMath.includes("fast-relayout");
+  return parsePrecision(fastMath, undefined).relayout === "fast";
 }
 
 /** The items of a batch one after the other, by a compile for one. */
