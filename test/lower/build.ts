@@ -2,18 +2,6 @@
 import type { Attribute, Attributes, Graph, Node, TensorType } from "../../src/graph/graph.js";
 import { elementCount, floatTensor, type Tensor } from "../../src/graph/tensor.js";
 
-/** A seeded generator of numbers in [0, 1): mulberry32. */
-export function randomSource(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
-
 export function randomTensor(shape: readonly number[], random: () => number): Tensor {
   return floatTensor(
     shape,

@@ -6,7 +6,8 @@ import { lower, type Relayout } from "../../src/lower/index.js";
 import type { Step } from "../../src/lower/lowered.js";
 import { inferTypes, recordOf } from "../../src/operators/index.js";
 import { applyPrecision, parsePrecision } from "../../src/passes/index.js";
-import { GraphBuilder, randomSource, randomTensor } from "./build.js";
+import { seeded } from "../seeded.js";
+import { GraphBuilder, randomTensor } from "./build.js";
 import { Execution } from "./execute.js";
 
 const HEADS = 4;
@@ -15,7 +16,7 @@ const WIDTH = 128;
 
 /** Normalised rows, then self-attention over them, as exporters write it; `depth` is that of a head. */
 function attention(depth: number): Graph {
-  const random = randomSource(3);
+  const random = seeded(3);
   const builder = new GraphBuilder();
   const inner = HEADS * depth;
   const x = builder.input("x", [1, TOKENS, WIDTH]);
@@ -55,7 +56,7 @@ function histogram(steps: readonly Step[]): Record<string, number> {
 }
 
 async function cosine(graph: Graph, lowered: Graph, relayout?: Relayout): Promise<number> {
-  const input = randomTensor(staticType(graph, "x").shape, randomSource(8));
+  const input = randomTensor(staticType(graph, "x").shape, seeded(8));
   const [wanted] = (await runGraph(graph, new Map([["x", input]]))).values();
   const outputs = new Execution(lower(lowered, undefined, relayout)).run(new Map([["x", toNumbers(input)]]));
   const got = [...outputs.values()][0];

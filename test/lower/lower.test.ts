@@ -4,7 +4,8 @@ import { floatTensor, int64Tensor, toNumbers } from "../../src/graph/tensor.js";
 import { runGraph } from "../../src/host/index.js";
 import { type Budget, defaultBudget, lower } from "../../src/lower/index.js";
 import { inferTypes } from "../../src/operators/index.js";
-import { GraphBuilder, randomSource, randomTensor } from "./build.js";
+import { seeded } from "../seeded.js";
+import { GraphBuilder, randomTensor } from "./build.js";
 import { Execution } from "./execute.js";
 
 const budgets: Readonly<Record<string, Budget>> = {
@@ -15,7 +16,7 @@ const budgets: Readonly<Record<string, Budget>> = {
 /** Lowers without rounding and compares with ONNX Runtime: fp32 class. The bits do not depend on what stays on chip. */
 async function expectSame(built: Graph, seed: number, change = (graph: Graph): Graph => graph): Promise<void> {
   const graph = change(inferTypes(built));
-  const random = randomSource(seed);
+  const random = seeded(seed);
   const inputs = new Map(graph.inputs.map((name) => [name, randomTensor(staticType(graph, name).shape, random)]));
   const expected = await runGraph(graph, inputs);
   const seen = new Map<string, Buffer>();
@@ -62,7 +63,7 @@ describe("convolution", () => {
   for (const [name, [x, w, values]] of Object.entries(convolutions)) {
     it(name, async () => {
       const builder = new GraphBuilder();
-      const random = randomSource(7);
+      const random = seeded(7);
       const bias = builder.constant(randomTensor([w[0]], random));
       const [y] = builder.node("Conv", [builder.input("x", x), builder.constant(randomTensor(w, random)), bias], values);
       await expectSame(builder.finish([y]), 1);
@@ -71,7 +72,7 @@ describe("convolution", () => {
 
   it("of a value on chip", async () => {
     const builder = new GraphBuilder();
-    const random = randomSource(9);
+    const random = seeded(9);
     const [a] = builder.node("Relu", [builder.input("x", [1, 40, 14, 14])]);
     const [b] = builder.node("Conv", [a, builder.constant(randomTensor([64, 40, 3, 3], random))], { pads: [1, 1, 1, 1] });
     const [c] = builder.node("Add", [b, b]);
@@ -87,7 +88,7 @@ describe("convolution", () => {
   } satisfies Record<string, Convolution>)) {
     it(`transposed: ${name}`, async () => {
       const builder = new GraphBuilder();
-      const [y] = builder.node("ConvTranspose", [builder.input("x", x), builder.constant(randomTensor(w, randomSource(3)))], values);
+      const [y] = builder.node("ConvTranspose", [builder.input("x", x), builder.constant(randomTensor(w, seeded(3)))], values);
       await expectSame(builder.finish([y]), 2);
     });
   }
@@ -105,7 +106,7 @@ describe("matmul", () => {
     it(name, async () => {
       const builder = new GraphBuilder();
       const x = builder.input("x", a);
-      const [y] = builder.node("MatMul", [x, constant ? builder.constant(randomTensor(b, randomSource(4))) : builder.input("w", b)]);
+      const [y] = builder.node("MatMul", [x, constant ? builder.constant(randomTensor(b, seeded(4))) : builder.input("w", b)]);
       await expectSame(builder.finish([y]), 5);
     });
   }
@@ -171,7 +172,7 @@ describe("other operators", () => {
       it(`Sub of ${left.join("x")} and ${constant ? "constant " : ""}${right.join("x")}`, async () => {
         const builder = new GraphBuilder();
         const x = builder.input("x", left);
-        const [y] = builder.node("Sub", [x, constant ? builder.constant(randomTensor(right, randomSource(2))) : builder.input("b", right)]);
+        const [y] = builder.node("Sub", [x, constant ? builder.constant(randomTensor(right, seeded(2))) : builder.input("b", right)]);
         await expectSame(builder.finish([y]), 8);
       });
     }
@@ -207,7 +208,7 @@ describe("other operators", () => {
 
   it("PRelu with a slope a channel", async () => {
     const builder = new GraphBuilder();
-    const [y] = builder.node("PRelu", [builder.input("x", [1, 140, 3, 3]), builder.constant(randomTensor([140, 1, 1], randomSource(2)))]);
+    const [y] = builder.node("PRelu", [builder.input("x", [1, 140, 3, 3]), builder.constant(randomTensor([140, 1, 1], seeded(2)))]);
     await expectSame(builder.finish([y]), 8);
   });
 
@@ -223,7 +224,7 @@ describe("other operators", () => {
 
   it("a residual block", async () => {
     const builder = new GraphBuilder();
-    const random = randomSource(5);
+    const random = seeded(5);
     const [x] = builder.node("Relu", [builder.input("x", [1, 64, 14, 14])]);
     const [a] = builder.node("Conv", [
       x,

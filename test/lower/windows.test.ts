@@ -8,12 +8,13 @@ import { inferTypes, recordOf } from "../../src/operators/index.js";
 import { applyPrecision, parsePrecision } from "../../src/passes/index.js";
 import { checkProgram } from "../../src/program/check.js";
 import { schedule } from "../../src/schedule/index.js";
-import { GraphBuilder, randomSource, randomTensor } from "./build.js";
+import { seeded } from "../seeded.js";
+import { GraphBuilder, randomTensor } from "./build.js";
 import { Execution } from "./execute.js";
 
 /** Convolutions, a skip over several of them, branches, pools, a value that is an output and used on, and a classifier. */
 function network(batch: number): Graph {
-  const random = randomSource(3);
+  const random = seeded(3);
   const g = new GraphBuilder();
   const convolution = (x: string, from: number, to: number, kernel: number, strides = 1) => {
     const pad = (kernel - 1) / 2;
@@ -34,7 +35,7 @@ function network(batch: number): Graph {
 
 const batch = 3;
 const whole = network(batch);
-const random = randomSource(9);
+const random = seeded(9);
 const image = randomTensor(staticType(whole, "x").shape, random);
 const numbers = toNumbers(image);
 const itemSize = numbers.length / batch;

@@ -5,7 +5,8 @@ import { afterAll, describe, expect, it } from "vitest";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
 import { compileModel, floatTensor, loadModel, toFloat32 } from "../../src/index.js";
 import { checkProgram } from "../../src/program/check.js";
-import { GraphBuilder, randomSource } from "../lower/build.js";
+import { GraphBuilder } from "../lower/build.js";
+import { seeded } from "../seeded.js";
 
 const { fround } = Math;
 const bits = new Uint32Array(1);
@@ -73,7 +74,7 @@ describe("the simulator's bits", () => {
   const folder = mkdtempSync(join(tmpdir(), "neuronc-exact-"));
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  const random = randomSource(11);
+  const random = seeded(11);
   const layers = [layer(20, 150, true, random), layer(150, 70, true, random), layer(70, 17, false, random)];
   const builder = new GraphBuilder();
   let value = builder.input("x", [1, 20, SIZE, SIZE]);

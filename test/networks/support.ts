@@ -19,6 +19,7 @@ import { type BindOptions, normalise } from "../../src/passes/index.js";
 import { checkProgram, describeFault } from "../../src/program/check.js";
 
 import { options as normaliseOptions } from "../passes/support.js";
+import { seeded } from "../seeded.js";
 
 /** Matrix multiplications in FP16, everything else in FP32. */
 export const MATMULT_FP16 = ["fp32-cast-matmult-fp16"];
@@ -107,16 +108,6 @@ export function compareOutputs(values: ReadonlyMap<string, Tensor>, reference: R
   return [...values].map(([name, value]) => compareTensors(name, value, reference.get(name)!));
 }
 
-function uniform(seed: number): () => number {
-  let state = Math.imul(seed + 1, 0x9e3779b9) >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** Bilinear enlargement of a `rows` x `columns` grid of uniform noise in [-1, 1), added to `plane` with `share`. */
 function addNoise(plane: Float32Array, [height, width]: readonly [number, number], cell: number, share: number, next: () => number): void {
   const rows = Math.ceil(height / cell) + 1;
@@ -148,7 +139,7 @@ export interface ImageOptions {
 export function image(shape: readonly number[], seed: number, { low, high, channelsLast = false, marks = false }: ImageOptions): Tensor {
   const [height, width] = channelsLast ? [shape[1], shape[2]] : [shape[2], shape[3]];
   const channels = channelsLast ? shape[3] : shape[1];
-  const next = uniform(seed);
+  const next = seeded(Math.imul(seed + 1, 0x9e3779b9));
   const size = height * width;
   const common = new Float32Array(size);
   const cells = [

@@ -6,17 +6,16 @@ import { runGraph } from "../../src/host/index.js";
 import { broadcastIndices, evaluate, evaluateExpression } from "../../src/operators/evaluate.js";
 import { checkNode, decompose, inferTypes, recordOf, useOf } from "../../src/operators/index.js";
 import { applyMovement } from "../../src/operators/pieces.js";
+import { seeded } from "../seeded.js";
 import { convolve, pool } from "./reference.js";
 
-/** Seeded numbers in [0, 1): mulberry32. */
+/** Draws from a seed. */
 export class Random {
-  constructor(private state: number) {}
+  /** A number in [0, 1). */
+  readonly next: () => number;
 
-  next(): number {
-    this.state = (this.state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  constructor(seed: number) {
+    this.next = seeded(seed);
   }
 
   /** A whole number from `low` to `high`, both included. */

@@ -8,23 +8,13 @@ import { runGraph } from "../../src/host/index.js";
 import { inferTypes } from "../../src/operators/index.js";
 import { cancelTransposes } from "../../src/passes/layout/index.js";
 import { CutProblem } from "../../src/passes/layout/min_cut.js";
+import { seeded } from "../seeded.js";
 import { options } from "./support.js";
-
-/** Numbers in [0, 1) from a seed (mulberry32). */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 describe("minimum cuts", () => {
   test("cost what the best of all choices costs", () => {
     for (let seed = 1; seed <= 40; seed++) {
-      const random = generator(seed);
+      const random = seeded(seed);
       const number = (limit: number) => Math.floor(random() * limit);
       const count = 2 + number(6);
       const choices = Array.from({ length: count }, () => [number(6), number(6)]);
@@ -142,7 +132,7 @@ describe("transposes that cancel", () => {
     );
     let [before, after] = [0, 0];
     for (let seed = 1; seed <= 60; seed++) {
-      const graph = new Network(generator(seed)).grow(4 + (seed % 12));
+      const graph = new Network(seeded(seed)).grow(4 + (seed % 12));
       const result = cancelTransposes(graph, options());
       expect(verifyGraph(result), `seed ${seed}`).toEqual([]);
       expect(result.outputs).toEqual(graph.outputs);

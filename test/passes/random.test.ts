@@ -7,18 +7,8 @@ import { verifyGraph } from "../../src/graph/verify.js";
 import { runGraph } from "../../src/host/index.js";
 import { inferTypes, recordOf } from "../../src/operators/index.js";
 import { applyPrecision, normalise, parsePrecision } from "../../src/passes/index.js";
+import { seeded } from "../seeded.js";
 import { options } from "./support.js";
-
-/** Numbers in [0, 1) from a seed (mulberry32). */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const ints = (...value: number[]) => ({ type: "ints", value }) as const;
 const int = (value: number) => ({ type: "int", value }) as const;
@@ -113,7 +103,7 @@ function expectPrecision(graph: Graph, words: readonly string[]): void {
 
 describe("random networks", () => {
   test.each(Array.from({ length: 150 }, (_, seed) => seed))("seed %i", async (seed) => {
-    const random = generator(seed);
+    const random = seeded(seed);
     const network = new Network(random);
     const graph = network.grow(2 + Math.floor(random() * 14));
     const normalised = await normalise(graph, {

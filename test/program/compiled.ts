@@ -6,7 +6,8 @@ import { writeOnnx } from "../../src/frontend/onnx/write.js";
 import { compileModel } from "../../src/index.js";
 import { inferTypes } from "../../src/operators/index.js";
 import type { Program } from "../../src/program/program.js";
-import { GraphBuilder, randomSource, randomTensor } from "../lower/build.js";
+import { GraphBuilder, randomTensor } from "../lower/build.js";
+import { seeded } from "../seeded.js";
 
 type Build = (builder: GraphBuilder, constant: (...shape: number[]) => string) => string;
 
@@ -55,7 +56,7 @@ export async function compiledNetworks(): Promise<ReadonlyMap<string, Program>> 
   const folder = mkdtempSync(join(tmpdir(), "neuronc-compiled-"));
   const programs = new Map<string, Program>();
   for (const [name, build] of Object.entries(networks)) {
-    const random = randomSource(5);
+    const random = seeded(5);
     const builder = new GraphBuilder();
     const output = build(builder, (...shape) => builder.constant(randomTensor(shape, random)));
     const file = join(folder, `${name}.onnx`);

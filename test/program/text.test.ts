@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type Access, activationFunctions, aluOps, type Operation, type Program, type Scalar } from "../../src/program/program.js";
 import { ProgramSyntaxError, parseProgram, printProgram } from "../../src/program/text.js";
 import { schedule } from "../../src/schedule/index.js";
-import { seeded } from "./mutants.js";
+import { seeded } from "../seeded.js";
 import { sampleNetwork, small } from "./samples.js";
 
 const names = fc.oneof(

@@ -4,7 +4,8 @@ import type { Access, Buffer, Instruction, LoadedProgram, Operation, Stream } fr
 import { createCore } from "../../src/simulator/index.js";
 import { serialOrder } from "../../src/simulator/serial.js";
 import { refusal } from "../refusal.js";
-import { bytesOf, chip, dram, planes, program, randomData, randomNumbers, rows } from "./programs.js";
+import { seeded } from "../seeded.js";
+import { bytesOf, chip, dram, planes, program, randomData, rows } from "./programs.js";
 import { interpret } from "./reference.js";
 
 type Inputs = ReadonlyMap<string, TensorData>;
@@ -23,7 +24,7 @@ function expectBits(loaded: LoadedProgram, inputs: Inputs, threads: readonly num
 
 /** out = relu(w^T x), w from a constant or an input, `taps` accumulated K tiles, N columns, M lanes. */
 function product(k: number, m: number, n: number, taps: number, constant: boolean): [LoadedProgram, Inputs] {
-  const random = randomNumbers(k * 1000 + m * 10 + n);
+  const random = seeded(k * 1000 + m * 10 + n);
   const buffers: Buffer[] = [
     dram("x", "input", "bfloat16", [k, taps + n]),
     dram("w", constant ? "constant" : "input", "bfloat16", [taps, k, m]),
@@ -80,7 +81,7 @@ describe("matmul", () => {
   });
 
   it("packs again when the weights' place is filled anew, by partitions of another length too, and where a write takes part away", () => {
-    const random = randomNumbers(5);
+    const random = seeded(5);
     const buffers: Buffer[] = [
       dram("x", "input", "float32", [8, 4]),
       dram("w", "constant", "float32", [2, 8, 8]),
@@ -126,7 +127,7 @@ describe("transpose", () => {
       { kind: "copy", out: rows("ys", 0, 50, [100]), in: rows("p", 0, 50, [100]) },
       { kind: "dma", out: planes("y", 50, 100), in: rows("ys", 0, 50, [100]) },
     ];
-    expectBits(program(buffers, operations), new Map([["x", randomData(randomNumbers(1), "float16", 5000)]]), [1, 2, 3]);
+    expectBits(program(buffers, operations), new Map([["x", randomData(seeded(1), "float16", 5000)]]), [1, 2, 3]);
   });
 });
 
@@ -221,7 +222,7 @@ describe("dma", () => {
         chip("b", "sbuf", dtype, 48, count * 4),
       ];
       const operations = pairs.map(([out, source]): Operation => ({ kind: "dma", out, in: source }));
-      expectBits(program(buffers, operations), new Map([["x", randomData(randomNumbers(9), dtype, count)]]), [1, 3]);
+      expectBits(program(buffers, operations), new Map([["x", randomData(seeded(9), dtype, count)]]), [1, 3]);
     }
   });
 });
@@ -278,10 +279,10 @@ describe("streams", () => {
         ],
       },
     ];
-    const constants = new Map([["c", bytesOf(randomData(randomNumbers(2), "float32", 256))]]);
+    const constants = new Map([["c", bytesOf(randomData(seeded(2), "float32", 256))]]);
     expectBits(
       { program: { name: "test", buffers, load, infer }, constants },
-      new Map([["x", randomData(randomNumbers(3), "float32", 256)]]),
+      new Map([["x", randomData(seeded(3), "float32", 256)]]),
       [1, 2],
     );
   });

@@ -11,7 +11,8 @@ import {
   type Operation,
 } from "../../src/program/program.js";
 import { createCore } from "../../src/simulator/index.js";
-import { bytesOf, chip, dram, planes, program, randomData, randomNumbers, rows } from "./programs.js";
+import { seeded } from "../seeded.js";
+import { bytesOf, chip, dram, planes, program, randomData, rows } from "./programs.js";
 import { interpret } from "./reference.js";
 
 type Inputs = ReadonlyMap<string, TensorData>;
@@ -45,7 +46,7 @@ interface Setting {
 }
 
 function around(setting: Setting, operations: readonly Operation[], seed: number, size?: number): [LoadedProgram, Inputs] {
-  const random = randomNumbers(seed);
+  const random = seeded(seed);
   const { elements, lanes = 128 } = setting;
   const buffers: Buffer[] = [];
   const before: Operation[] = [];
@@ -82,7 +83,7 @@ describe("copy", () => {
   });
 
   it("rounds every class of FP32 number to 16 bits", () => {
-    const random = randomNumbers(7);
+    const random = seeded(7);
     const values = Float32Array.from(
       Int32Array.from({ length: 128 * 32 }, () => Math.floor(random() * 2 ** 32)),
       () => 0,
@@ -225,7 +226,7 @@ describe("activation", () => {
       [{ kind: "activation", out: rows("o", 0, 128, [16]), in: rows("a", 0, 128, [16]), function: name, scale: 1, bias: 0, alpha: 0.01 }],
       3,
     );
-    const random = randomNumbers(11);
+    const random = seeded(11);
     const values = Float32Array.from(
       { length: 2048 },
       (_, index) => special[index] ?? (random() - 0.5) * 10 ** (Math.floor(random() * 6) - 3),
@@ -275,7 +276,7 @@ function randomAccess(
 
 describe("access patterns", () => {
   it("reads with strides, broadcasts and reversals from any partitions, exactly, on 1 to 3 threads", () => {
-    const random = randomNumbers(21);
+    const random = seeded(21);
     for (let round = 0; round < 12; round++) {
       const sizes = [1 + Math.floor(random() * 3), 1 + Math.floor(random() * 3), 1 + Math.floor(random() * 4)];
       const lanes = 1 + Math.floor(random() * 64);

@@ -3,17 +3,6 @@ import type { TensorData } from "../../src/graph/tensor.js";
 import { allocateData, toBfloat16Bits, toFloat16Bits } from "../../src/graph/tensor.js";
 import type { Access, Buffer, ChipBuffer, DeviceType, DramBuffer, DramKind, LoadedProgram, Operation } from "../../src/program/program.js";
 
-/** Uniform numbers in [0, 1): mulberry32. */
-export function randomNumbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 export function randomData(random: () => number, dtype: DeviceType, count: number, size = 8): TensorData {
   const data = allocateData(dtype, count);
   for (let index = 0; index < count; index++) {
