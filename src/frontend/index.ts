@@ -3,7 +3,7 @@ import { userError } from "../diagnostics/diagnostic.js";
 import { detectFramework } from "./detect.js";
 import { type Framework, frameworks, type ImportedModel } from "./model.js";
 import { importOnnx } from "./onnx/import.js";
-import type { ReadOptions } from "./tensorflow/read.js";
+import type { ReadOptions } from "./tensorflow/read/read.js";
 
 export { detectFramework } from "./detect.js";
 export { type Framework, frameworks, type ImportedModel, type SourceOperator } from "./model.js";

@@ -1,7 +1,7 @@
 /** The verdict on a node: whether a NeuronCore can run it, or the reason why not; its cost and exactness. */
 import type { Framework } from "../frontend/model.js";
-import { convertibleOperators } from "../frontend/tensorflow/convert.js";
-import { neededOperator } from "../frontend/tensorflow/needs.js";
+import { convertibleOperators } from "../frontend/tensorflow/convert/convert.js";
+import { neededOperator } from "../frontend/tensorflow/convert/needs.js";
 import { type Graph, isStatic, type Node, type TensorType } from "../graph/graph.js";
 import { type DType, dtypes, elementCount } from "../graph/tensor.js";
 import { deviceTypes } from "../program/program.js";

@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { convertibleOperators } from "../frontend/tensorflow/convert.js";
-import { neededOperator } from "../frontend/tensorflow/needs.js";
+import { convertibleOperators } from "../frontend/tensorflow/convert/convert.js";
+import { neededOperator } from "../frontend/tensorflow/convert/needs.js";
 import { deviceTypes } from "../program/program.js";
 import { isSupported, isSupportedTensorFlow } from "./check.js";
 import type { AttributeSpec, OperatorRecord } from "./record.js";

@@ -1,7 +1,7 @@
 /** TensorFlow models as graphs. */
 import type { ImportedModel } from "../model.js";
-import { convertTensorFlow, sourceOperators } from "./convert.js";
-import { type ReadOptions, readTensorFlow } from "./read.js";
+import { convertTensorFlow, sourceOperators } from "./convert/convert.js";
+import { type ReadOptions, readTensorFlow } from "./read/read.js";
 
 /** What TensorFlow calls the operators of a model, those of functions included, whether they can be converted or not. */
 export async function listTensorFlow(path: string, options: ReadOptions = {}): Promise<Pick<ImportedModel, "framework" | "operators">> {

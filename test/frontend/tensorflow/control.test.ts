@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { UserError } from "../../../src/diagnostics/diagnostic.js";
-import { convertTensorFlow } from "../../../src/frontend/tensorflow/convert.js";
+import { convertTensorFlow } from "../../../src/frontend/tensorflow/convert/convert.js";
 import type { FlatAttribute, FlatGraph, FlatNode, FlatValue } from "../../../src/frontend/tensorflow/flat.js";
 import { type DType, fromNumbers, type Tensor, toNumbers } from "../../../src/graph/tensor.js";
 import { verifyGraph } from "../../../src/graph/verify.js";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { UserError } from "../../../src/diagnostics/diagnostic.js";
-import { convertibleOperators, convertTensorFlow } from "../../../src/frontend/tensorflow/convert.js";
+import { convertibleOperators, convertTensorFlow } from "../../../src/frontend/tensorflow/convert/convert.js";
 import type { FlatGraph } from "../../../src/frontend/tensorflow/flat.js";
 import { toNumbers } from "../../../src/graph/tensor.js";
 import { verifyGraph } from "../../../src/graph/verify.js";

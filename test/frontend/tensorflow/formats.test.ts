@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { crc32c } from "../../../src/frontend/tensorflow/crc32c.js";
-import { decompress } from "../../../src/frontend/tensorflow/snappy.js";
-import { readTable } from "../../../src/frontend/tensorflow/table.js";
-import { tensorOf } from "../../../src/frontend/tensorflow/tensor.js";
-import { parseText } from "../../../src/frontend/tensorflow/text.js";
+import { crc32c } from "../../../src/frontend/tensorflow/read/crc32c.js";
+import { decompress } from "../../../src/frontend/tensorflow/read/snappy.js";
+import { readTable } from "../../../src/frontend/tensorflow/read/table.js";
+import { tensorOf } from "../../../src/frontend/tensorflow/read/tensor.js";
+import { parseText } from "../../../src/frontend/tensorflow/read/text.js";
 import { refusal } from "../../refusal.js";
 import { binary, table } from "./saved-model.js";
 

@@ -1,7 +1,7 @@
 /** TF.js graph models (a GraphDef in protobuf-JSON, weights in shards) as SavedModels. */
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { schema } from "../../../src/frontend/tensorflow/schema.js";
+import { schema } from "../../../src/frontend/tensorflow/read/schema.js";
 
 interface Weight {
   readonly name: string;

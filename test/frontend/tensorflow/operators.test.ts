@@ -1,7 +1,7 @@
 /** Single operators as TensorFlow 2.15.1 computes them (`operators.json`: attributes, inputs and outputs, recorded from `tf.raw_ops`). */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { convertTensorFlow } from "../../../src/frontend/tensorflow/convert.js";
+import { convertTensorFlow } from "../../../src/frontend/tensorflow/convert/convert.js";
 import type { FlatAttribute, FlatGraph } from "../../../src/frontend/tensorflow/flat.js";
 import { type DType, fromNumbers, isFloat, type Tensor, toNumbers } from "../../../src/graph/tensor.js";
 import { verifyGraph } from "../../../src/graph/verify.js";

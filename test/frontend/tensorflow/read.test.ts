@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { detectFramework } from "../../../src/frontend/detect.js";
 import type { FlatGraph } from "../../../src/frontend/tensorflow/flat.js";
-import { type ReadOptions, readTensorFlow } from "../../../src/frontend/tensorflow/read.js";
+import { type ReadOptions, readTensorFlow } from "../../../src/frontend/tensorflow/read/read.js";
 import { floatTensor, type Tensor } from "../../../src/graph/tensor.js";
 import { asyncRefusal } from "../../refusal.js";
 import {

@@ -2,9 +2,9 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { crc32c, masked } from "../../../src/frontend/tensorflow/crc32c.js";
-import { type MessageName, schema } from "../../../src/frontend/tensorflow/schema.js";
-import { parseText } from "../../../src/frontend/tensorflow/text.js";
+import { crc32c, masked } from "../../../src/frontend/tensorflow/read/crc32c.js";
+import { type MessageName, schema } from "../../../src/frontend/tensorflow/read/schema.js";
+import { parseText } from "../../../src/frontend/tensorflow/read/text.js";
 import type { Tensor } from "../../../src/graph/tensor.js";
 
 export const folder = mkdtempSync(join(tmpdir(), "neuronc-tensorflow-"));

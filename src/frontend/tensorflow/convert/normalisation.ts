@@ -1,5 +1,5 @@
 /** Normalisations. */
-import type { DType } from "../../graph/tensor.js";
+import type { DType } from "../../../graph/tensor.js";
 import { type Conversion, float, int, type Rule, type Rules, range } from "./rule.js";
 import { channelsAt, channelsFirst } from "./spatial.js";
 

@@ -1,10 +1,10 @@
 /** A TensorFlow model, read and flat, as a graph of ONNX operators. */
-import { userError } from "../../diagnostics/diagnostic.js";
-import type { Graph, TensorType } from "../../graph/graph.js";
-import type { SourceOperator } from "../model.js";
+import { userError } from "../../../diagnostics/diagnostic.js";
+import type { Graph, TensorType } from "../../../graph/graph.js";
+import type { SourceOperator } from "../../model.js";
+import type { FlatGraph, FlatNode, FlatReference, FlatValue } from "../flat.js";
 import { colourRules } from "./colour.js";
 import { controlRules } from "./control.js";
-import type { FlatGraph, FlatNode, FlatReference, FlatValue } from "./flat.js";
 import { gatherRules } from "./gather.js";
 import { listRules } from "./lists.js";
 import { matrixRules } from "./matrices.js";

@@ -1,6 +1,6 @@
 /** Operators that take or put elements by indices. */
-import type { Attributes } from "../../graph/graph.js";
-import { type DType, fromNumbers, toNumbers } from "../../graph/tensor.js";
+import type { Attributes } from "../../../graph/graph.js";
+import { type DType, fromNumbers, toNumbers } from "../../../graph/tensor.js";
 import { type Conversion, int, type Rule, type Rules, range, text } from "./rule.js";
 
 /** One of params' axis for each index. Axes before `batch_dims` are those of the indices too. */

@@ -2,8 +2,8 @@
  * Lists of tensors (TensorList, and TensorArray of TensorFlow 1, whose `flow` stands for the list). Where indices are known, a list is
  * kept by its elements and costs nothing; otherwise it is one tensor with the elements along the first axis.
  */
-import type { Dim } from "../../graph/graph.js";
-import { toNumbers } from "../../graph/tensor.js";
+import type { Dim } from "../../../graph/graph.js";
+import { toNumbers } from "../../../graph/tensor.js";
 import { type Conversion, int, type Rule, type Rules, range } from "./rule.js";
 import type { ListValue } from "./scope.js";
 

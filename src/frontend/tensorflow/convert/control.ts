@@ -1,7 +1,7 @@
 /** Conditions and loops. What is decided at compile time leaves no trace; the rest becomes If and Loop, which run on the CPU. */
-import type { Graph, TensorType } from "../../graph/graph.js";
-import { toNumbers } from "../../graph/tensor.js";
-import type { FlatGraph } from "./flat.js";
+import type { Graph, TensorType } from "../../../graph/graph.js";
+import { toNumbers } from "../../../graph/tensor.js";
+import type { FlatGraph } from "../flat.js";
 import { stacked } from "./lists.js";
 import { Conversion, type Rule, type Rules } from "./rule.js";
 import type { ListValue } from "./scope.js";

@@ -1,6 +1,6 @@
 /** Chooses what of a SavedModel is compiled: a meta graph by its tags, in it a signature by its name. */
-import { userError } from "../../diagnostics/diagnostic.js";
-import { didYouMean } from "../../diagnostics/suggest.js";
+import { userError } from "../../../diagnostics/diagnostic.js";
+import { didYouMean } from "../../../diagnostics/suggest.js";
 import type { Port } from "./builder.js";
 import type { MetaGraphDef, SavedModel, SignatureDef, TensorInfo } from "./schema.js";
 import { shapeOf, typeOf } from "./tensor.js";

@@ -1,6 +1,7 @@
 /** Makes one flat graph of a model's graph and its functions: calls inlined, variables frozen, conditions that are known decided. */
-import { userError } from "../../diagnostics/diagnostic.js";
-import type { Tensor } from "../../graph/tensor.js";
+import { userError } from "../../../diagnostics/diagnostic.js";
+import type { Tensor } from "../../../graph/tensor.js";
+import type { FlatGraph, FlatReference, FlatValue } from "../flat.js";
 import {
   attributesOf,
   GraphBuilder,
@@ -13,7 +14,6 @@ import {
   type Variable,
 } from "./builder.js";
 import { callFunction, callHandlers } from "./calls.js";
-import type { FlatGraph, FlatReference, FlatValue } from "./flat.js";
 import { type Library, orderedNodes, referenceName, type SourceGraph, type SourceNode, type SourceReference } from "./source.js";
 import { stateHandlers } from "./state.js";
 

@@ -2,8 +2,8 @@
  * Dilated convolutions as TensorFlow writes them where a kernel takes no dilation: SpaceToBatchND, a convolution of each block's part,
  * BatchToSpaceND. Of one axis, the convolution stands between ExpandDims and Squeeze.
  */
-import { toNumbers } from "../../graph/tensor.js";
-import type { FlatAttribute, FlatNode } from "./flat.js";
+import { toNumbers } from "../../../graph/tensor.js";
+import type { FlatAttribute, FlatNode } from "../flat.js";
 import { Conversion, type Rule } from "./rule.js";
 import { convolution, depthwise } from "./spatial.js";
 

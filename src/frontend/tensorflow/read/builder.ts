@@ -1,7 +1,7 @@
 /** A flat graph under construction, and what a reference stands for while it is. */
-import { userError } from "../../diagnostics/diagnostic.js";
-import type { Tensor } from "../../graph/tensor.js";
-import type { FlatAttribute, FlatNode, FlatReference, FlatShape } from "./flat.js";
+import { userError } from "../../../diagnostics/diagnostic.js";
+import type { Tensor } from "../../../graph/tensor.js";
+import type { FlatAttribute, FlatNode, FlatReference, FlatShape } from "../flat.js";
 import { builtIn } from "./operators.js";
 import type { AttrValue } from "./schema.js";
 import type { SourceNode } from "./source.js";

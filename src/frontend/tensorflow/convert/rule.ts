@@ -1,9 +1,9 @@
 /** What a conversion rule is, and what it works with: one TensorFlow node, and the graph that is being made. */
-import { userError } from "../../diagnostics/diagnostic.js";
-import { type Attribute, type Attributes, type Dim, isStatic, type Node, type TensorType } from "../../graph/graph.js";
-import { type DType, elementCount, fromNumbers, int64Tensor, type Tensor, toNumbers } from "../../graph/tensor.js";
-import { elementTypeCodes } from "../onnx/tensor.js";
-import type { FlatAttribute, FlatGraph, FlatNode } from "./flat.js";
+import { userError } from "../../../diagnostics/diagnostic.js";
+import { type Attribute, type Attributes, type Dim, isStatic, type Node, type TensorType } from "../../../graph/graph.js";
+import { type DType, elementCount, fromNumbers, int64Tensor, type Tensor, toNumbers } from "../../../graph/tensor.js";
+import { elementTypeCodes } from "../../onnx/tensor.js";
+import type { FlatAttribute, FlatGraph, FlatNode } from "../flat.js";
 import type { Scope } from "./scope.js";
 
 /** Adds the operators that compute a node; returns the values of its outputs, in order. */

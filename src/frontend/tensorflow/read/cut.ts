@@ -1,6 +1,6 @@
 /** A model's own graph between the tensors that are fed and those that are fetched. */
-import { userError } from "../../diagnostics/diagnostic.js";
-import { didYouMean } from "../../diagnostics/suggest.js";
+import { userError } from "../../../diagnostics/diagnostic.js";
+import { didYouMean } from "../../../diagnostics/suggest.js";
 import type { Port } from "./builder.js";
 import { parseTensorName, referenceName, type SourceArgument, type SourceGraph, type SourceNode, type SourceReference } from "./source.js";
 import { shapeOf, typeOf } from "./tensor.js";

@@ -1,13 +1,13 @@
 /** TensorFlow model files as flat graphs. */
 import { dirname, join } from "node:path";
-import { UserError, userError } from "../../diagnostics/diagnostic.js";
-import type { DType } from "../../graph/tensor.js";
-import { savedModelFiles, tensorFlowKind } from "../detect.js";
-import { modelStats, readWhole, reasonOf, statsOf } from "../files.js";
+import { UserError, userError } from "../../../diagnostics/diagnostic.js";
+import type { DType } from "../../../graph/tensor.js";
+import { savedModelFiles, tensorFlowKind } from "../../detect.js";
+import { modelStats, readWhole, reasonOf, statsOf } from "../../files.js";
+import type { FlatGraph, FlatShape } from "../flat.js";
 import type { Port } from "./builder.js";
 import { variableReader } from "./checkpoint.js";
 import { cutGraph, declaredPort, lastTensors, neededNodes, placeholders } from "./cut.js";
-import type { FlatGraph, FlatShape } from "./flat.js";
 import { Flattener, type FlattenOptions } from "./flatten.js";
 import { decode, type GraphDef, type MessageName, type Messages } from "./schema.js";
 import { chooseMetaGraph, chooseSignature, runnableSignatures, type Signature } from "./signature.js";

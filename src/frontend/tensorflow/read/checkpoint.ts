@@ -1,8 +1,8 @@
 /** The values of variables: which key of the checkpoint holds which variable, by the model's own restore function or its object graph. */
 import { join } from "node:path";
-import { userError } from "../../diagnostics/diagnostic.js";
-import type { Tensor } from "../../graph/tensor.js";
-import { reasonOf } from "../files.js";
+import { userError } from "../../../diagnostics/diagnostic.js";
+import type { Tensor } from "../../../graph/tensor.js";
+import { reasonOf } from "../../files.js";
 import type { Variable } from "./builder.js";
 import { type Bundle, openBundle } from "./bundle.js";
 import { decode, type MetaGraphDef, type ObjectReference, type TrackableObjectGraph } from "./schema.js";

@@ -1,8 +1,8 @@
 /** Calls of functions: inlined, or kept as bodies where what runs is known only at run time. */
-import { userError } from "../../diagnostics/diagnostic.js";
-import { numberAt, type Tensor } from "../../graph/tensor.js";
+import { userError } from "../../../diagnostics/diagnostic.js";
+import { numberAt, type Tensor } from "../../../graph/tensor.js";
+import type { FlatAttribute, FlatGraph } from "../flat.js";
 import { attributesOf, type Outputs, outputsOf, type Place, type Port, type Value } from "./builder.js";
-import type { FlatAttribute, FlatGraph } from "./flat.js";
 import type { Flattener, Handler } from "./flatten.js";
 import type { NameAttrList } from "./schema.js";
 import type { SourceGraph, SourceNode, SourceReference } from "./source.js";

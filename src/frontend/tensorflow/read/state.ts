@@ -1,6 +1,6 @@
 /** Nodes that hold, hand on or read what outlives a request: read-only state becomes constants. Also what is known of values. */
-import { userError } from "../../diagnostics/diagnostic.js";
-import { fromNumbers, numberAt, type Tensor } from "../../graph/tensor.js";
+import { userError } from "../../../diagnostics/diagnostic.js";
+import { fromNumbers, numberAt, type Tensor } from "../../../graph/tensor.js";
 import { attributesOf, type Outputs, outputsOf, type Place, type Value, type Variable } from "./builder.js";
 import type { Handler } from "./flatten.js";
 import type { SourceNode } from "./source.js";

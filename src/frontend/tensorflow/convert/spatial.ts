@@ -1,5 +1,5 @@
 /** Convolutions and pools. TensorFlow's channels-last images become channels-first between transposes. */
-import type { Attributes, Dim } from "../../graph/graph.js";
+import type { Attributes, Dim } from "../../../graph/graph.js";
 import { type Conversion, int, ints, type Rule, type Rules, range, text } from "./rule.js";
 
 /** Where the channels are: after the spatial axes or before them. Throws for packed formats (NCHW_VECT_C). */

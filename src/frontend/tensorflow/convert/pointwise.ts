@@ -1,5 +1,5 @@
 /** Operators that work element by element. */
-import { isFloat, isInteger } from "../../graph/tensor.js";
+import { isFloat, isInteger } from "../../../graph/tensor.js";
 import { type Conversion, float, int, type Rule, type Rules } from "./rule.js";
 
 /** TensorFlow's name to ONNX's where inputs, outputs and attributes agree. */

@@ -1,5 +1,5 @@
 /** Resizing of images, [N, height, width, channels]. */
-import type { Attributes } from "../../graph/graph.js";
+import type { Attributes } from "../../../graph/graph.js";
 import { type Conversion, float, int, ints, type Rule, type Rules, range, text } from "./rule.js";
 
 const channelsFirst = (node: Conversion, compute: (image: string) => string, image: string = node.inputs[0]): string =>

@@ -1,7 +1,7 @@
 /** Element types, shapes, tensors and attributes of TensorFlow's messages, as the graph IR has them. */
-import { userError } from "../../diagnostics/diagnostic.js";
-import { allocateData, bytesPerElement, type DType, elementCount, type Tensor, type TensorData, viewOf } from "../../graph/tensor.js";
-import type { FlatAttribute, FlatShape } from "./flat.js";
+import { userError } from "../../../diagnostics/diagnostic.js";
+import { allocateData, bytesPerElement, type DType, elementCount, type Tensor, type TensorData, viewOf } from "../../../graph/tensor.js";
+import type { FlatAttribute, FlatShape } from "../flat.js";
 import type { AttrValue, TensorProto, TensorShapeProto, Wide } from "./schema.js";
 
 export type FlatType = DType | "resource" | "variant";

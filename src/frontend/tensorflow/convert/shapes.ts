@@ -1,6 +1,6 @@
 /** Operators that tell shapes, keep their elements' order, or make values from a shape. */
-import { fromNumbers, toNumbers } from "../../graph/tensor.js";
-import { elementTypeCodes } from "../onnx/tensor.js";
+import { fromNumbers, toNumbers } from "../../../graph/tensor.js";
+import { elementTypeCodes } from "../../onnx/tensor.js";
 import { type Conversion, int, ints, type Rule, type Rules } from "./rule.js";
 
 /** ONNX tells shapes and indices in int64; TensorFlow in the type that an attribute names, int32 unless given. */

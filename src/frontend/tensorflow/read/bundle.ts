@@ -1,7 +1,7 @@
 /** TensorBundles: the values of variables, in shards with an index. */
-import { UserError, userError } from "../../diagnostics/diagnostic.js";
-import { bytesPerElement, type DType, elementCount, type Tensor, viewOf } from "../../graph/tensor.js";
-import { readRange, readWhole, reasonOf, statsOf, unreadable, withFile } from "../files.js";
+import { UserError, userError } from "../../../diagnostics/diagnostic.js";
+import { bytesPerElement, type DType, elementCount, type Tensor, viewOf } from "../../../graph/tensor.js";
+import { readRange, readWhole, reasonOf, statsOf, unreadable, withFile } from "../../files.js";
 import { crc32c, masked } from "./crc32c.js";
 import { type BundleEntry, decode } from "./schema.js";
 import { varint } from "./snappy.js";

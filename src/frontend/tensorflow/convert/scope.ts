@@ -1,8 +1,8 @@
 /** A graph under construction: the source's values as they are called in it, and what is known of its own. */
-import type { Dim, Node } from "../../graph/graph.js";
-import type { DType, Tensor } from "../../graph/tensor.js";
-import { GrowingTypes } from "../../operators/index.js";
-import type { FlatGraph, FlatNode, FlatReference } from "./flat.js";
+import type { Dim, Node } from "../../../graph/graph.js";
+import type { DType, Tensor } from "../../../graph/tensor.js";
+import { GrowingTypes } from "../../../operators/index.js";
+import type { FlatGraph, FlatNode, FlatReference } from "../flat.js";
 import type { Conversion } from "./rule.js";
 
 /**

@@ -1,6 +1,6 @@
 /** Graphs and functions as a model file has them, in one form: references resolved to (node, output), bodies alike at every level. */
-import { userError } from "../../diagnostics/diagnostic.js";
-import type { FlatShape } from "./flat.js";
+import { userError } from "../../../diagnostics/diagnostic.js";
+import type { FlatShape } from "../flat.js";
 import { builtIn } from "./operators.js";
 import type { ArgDef, AttrValue, FunctionDef, GraphDef, NodeDef } from "./schema.js";
 import { type FlatType, shapeOf, typeOf } from "./tensor.js";

@@ -1,5 +1,5 @@
 /** Sums and the like over the rows of each segment. */
-import { toNumbers } from "../../graph/tensor.js";
+import { toNumbers } from "../../../graph/tensor.js";
 import { type Conversion, int, type Rule, type Rules, range, text } from "./rule.js";
 
 /** What one kind of total is: how two values join (ScatterND's word), and the value of a segment without rows. */
