@@ -1,5 +1,5 @@
 /** Pointwise formulas become instructions of the scalar and vector engines. */
-
+import { fromNumbers, numberAt } from "../graph/tensor.js";
 import type { Expression } from "../operators/expression.js";
 import type { Access, AluOp, DeviceType, Operation, Scalar } from "../program/program.js";
 import type { Context } from "./context.js";
@@ -116,6 +116,12 @@ class ExpressionEmitter {
     }
   }
 
+  /** The type in which a number is kept: the result's where that is an integer type that holds it. */
+  #numberType(value: number): DeviceType {
+    const types: DeviceType[] = isFloating(this.#out.dtype) ? [] : [this.#out.dtype, "int32"];
+    return types.find((dtype) => numberAt(fromNumbers(dtype, [], [value]), 0) === value) ?? "float32";
+  }
+
   #temporary(dtype: DeviceType): View {
     const { partitionStart, partitionCount, dims } = this.#out;
     const sizes = dims.map((dim) => dim.size);
@@ -139,7 +145,7 @@ class ExpressionEmitter {
     const operand = this.#evaluate(expression);
     if (operand.kind === "view") return operand.view;
     if (operand.kind === "column") return { ...operand.view, dims: this.#out.dims.map((dim) => ({ size: dim.size, stride: 0 })) };
-    const view = this.#temporary(isFloating(this.#out.dtype) ? "float32" : this.#out.dtype);
+    const view = this.#temporary(this.#numberType(operand.value));
     this.#step(([out]) => ({ kind: "memset", out, value: operand.value }), "vector", [view]);
     return view;
   }
