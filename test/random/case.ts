@@ -54,8 +54,11 @@ export function randomCase(seed: number, only?: readonly string[]): RandomCase {
   const names = grown.graph.nodes.map((node) => node.name);
   const kept = placement === "mixed" ? names.filter(() => draw.chance(0.3)) : [];
   const fastMath = draw.pick(modes);
+  const variant = randomVariant(draw, batch);
   const options: CompileOptions = {
     fastMath,
+    // Compression takes time, and matters only to what reads the file.
+    enableFastLoadingNeuronBinaries: variant.kind !== "file",
     ...(batch === undefined ? {} : { batchSize: batch }),
     ...(placement === "placed"
       ? {}
@@ -63,7 +66,7 @@ export function randomCase(seed: number, only?: readonly string[]): RandomCase {
     enableSaturateInfinity: draw.chance(0.1),
     verifyEach: true,
   };
-  return { ...grown, seed, ...(batch === undefined ? {} : { batch }), fastMath, placement, options, variant: randomVariant(draw, batch) };
+  return { ...grown, seed, ...(batch === undefined ? {} : { batch }), fastMath, placement, options, variant };
 }
 
 function randomVariant(draw: Draw, batch: number | undefined): Variant {

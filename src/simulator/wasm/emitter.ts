@@ -4,9 +4,12 @@
  */
 import { type F64Operation, type I32Operation, operations, type ValueType, type VectorOperation } from "./opcodes.js";
 
+/** Bytes in order, in nested lists: an expression holds those of its operands, and is copied once, into its function. */
+type Bytes = number | readonly Bytes[];
+
 export interface Code<T extends ValueType = ValueType> {
   readonly type: T;
-  readonly bytes: readonly number[];
+  readonly bytes: Bytes;
 }
 export type I32 = Code<"i32">;
 export type F32 = Code<"f32">;
@@ -51,8 +54,14 @@ function raw(write: (view: DataView) => void, length: number): number[] {
   return [...new Uint8Array(buffer)];
 }
 
-function code<T extends ValueType>(type: T, ...parts: (readonly number[])[]): Code<T> {
-  return { type, bytes: parts.flat() };
+function code<T extends ValueType>(type: T, ...parts: readonly Bytes[]): Code<T> {
+  return { type, bytes: parts };
+}
+
+function append(target: number[], bytes: Bytes): number[] {
+  if (typeof bytes === "number") target.push(bytes);
+  else for (const part of bytes) append(target, part);
+  return target;
 }
 
 function apply<T extends ValueType>(type: T, name: string, operands: readonly Code[]): Code<T> {
@@ -136,7 +145,7 @@ export interface FunctionType {
 /** A function of the module under construction. Its index is known from the start, so functions may call each other. */
 export class FunctionBuilder {
   private readonly locals: ValueType[] = [];
-  private readonly body: number[] = [];
+  private readonly body: Bytes[] = [];
 
   constructor(
     readonly index: number,
@@ -162,8 +171,8 @@ export class FunctionBuilder {
     return local;
   }
 
-  private emit(...parts: (readonly number[])[]): void {
-    for (const part of parts) for (const byte of part) this.body.push(byte);
+  private emit(...parts: readonly Bytes[]): void {
+    this.body.push(...parts);
   }
 
   set<T extends ValueType>(local: Local<T>, value: Code<T>): void {
@@ -244,10 +253,9 @@ export class FunctionBuilder {
   }
 
   /** The code section's entry. */
-  encode(): number[] {
-    const locals = this.locals.flatMap((type) => [1, typeBytes[type]]);
-    const bytes = [...unsigned(this.locals.length), ...locals, ...this.body, 0x0b];
-    return [...unsigned(bytes.length), ...bytes];
+  encode(): Bytes {
+    const locals = this.locals.map((type) => [1, typeBytes[type]]);
+    return withLength(append([], [unsigned(this.locals.length), locals, this.body, 0x0b]));
   }
 }
 
@@ -257,10 +265,8 @@ export function callFor<T extends ValueType>(type: T, callee: FunctionBuilder, .
   return code(type, ...operands.map((operand) => operand.bytes), [0x10], unsigned(callee.index));
 }
 
-const text = (value: string) => {
-  const bytes = [...new TextEncoder().encode(value)];
-  return [...unsigned(bytes.length), ...bytes];
-};
+const withLength = (bytes: readonly number[]): Bytes => [unsigned(bytes.length), bytes];
+const text = (value: string) => withLength([...new TextEncoder().encode(value)]);
 
 /** A module that imports one shared memory (`environment.memory`) and holds every function in its table, at the function's index. */
 export class ModuleBuilder {
@@ -299,40 +305,34 @@ export class ModuleBuilder {
   }
 
   encode(maximumPages: number): Uint8Array<ArrayBuffer> {
-    const section = (id: number, count: number, content: number[]) => {
-      const body = [...unsigned(count)];
-      for (const byte of content) body.push(byte);
-      return [[id, ...unsigned(body.length)], body];
-    };
-    const type = ({ parameters, result }: FunctionType) => [
-      0x60,
-      ...unsigned(parameters.length),
-      ...parameters.map((parameter) => typeBytes[parameter]),
-      ...(result ? [1, typeBytes[result]] : [0]),
-    ];
     const count = this.functions.length;
+    const section = (id: number, entries: number, content: Bytes): Bytes => [id, withLength(append([...unsigned(entries)], content))];
+    const type = ({ parameters, result }: FunctionType): Bytes => [
+      [0x60, unsigned(parameters.length), parameters.map((parameter) => typeBytes[parameter])],
+      result ? [1, typeBytes[result]] : [0],
+    ];
     const sections = [
-      [[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]],
-      section(1, this.types.length, this.types.flatMap(type)),
-      section(2, 1, [...text("environment"), ...text("memory"), 0x02, 0x03, ...unsigned(1), ...unsigned(maximumPages)]),
+      [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      section(1, this.types.length, this.types.map(type)),
+      section(2, 1, [text("environment"), text("memory"), 0x02, 0x03, unsigned(1), unsigned(maximumPages)]),
       section(
         3,
         count,
-        this.functions.flatMap((builder) => unsigned(this.typeIndex(builder.type))),
+        this.functions.map((builder) => unsigned(this.typeIndex(builder.type))),
       ),
-      section(4, 1, [0x70, 0x00, ...unsigned(count)]),
+      section(4, 1, [0x70, 0x00, unsigned(count)]),
       section(
         7,
         this.exports.length,
-        this.exports.flatMap(([name, builder]) => [...text(name), 0x00, ...unsigned(builder.index)]),
+        this.exports.map(([name, builder]) => [text(name), 0x00, unsigned(builder.index)]),
       ),
-      section(9, 1, [0x00, 0x41, 0x00, 0x0b, ...unsigned(count), ...this.functions.flatMap((builder) => unsigned(builder.index))]),
+      section(9, 1, [0x00, 0x41, 0x00, 0x0b, unsigned(count), this.functions.map((builder) => unsigned(builder.index))]),
       section(
         10,
         count,
-        this.functions.flatMap((builder) => builder.encode()),
+        this.functions.map((builder) => builder.encode()),
       ),
     ];
-    return Uint8Array.from(sections.flat(2));
+    return Uint8Array.from(append([], sections));
   }
 }
