@@ -5,6 +5,7 @@ import { type Graph, intAttribute, type Node, type TensorType } from "../graph/g
 import { isFloat, type Tensor, toBfloat16Bits, toFloat16Bits } from "../graph/tensor.js";
 import { loweringTraits } from "../operators/traits.js";
 import type { OperatorRules } from "./options.js";
+import { splitOperands } from "./residues.js";
 import { FreshNames, readsOf, withoutDead, writesOf } from "./values.js";
 
 export type Half = "bfloat16" | "float16";
@@ -298,5 +299,6 @@ class PrecisionPass {
  * values of one float type and write another. FP16, BF16, integer and bool values stay as they are.
  */
 export function applyPrecision(graph: Graph, precision: Precision, recordOf: OperatorRules["recordOf"]): Graph {
-  return new PrecisionPass(graph, precision, recordOf).run();
+  const split = precision.tensors === "float32" ? splitOperands(graph, precision.matmult) : graph;
+  return new PrecisionPass(split, precision, recordOf).run();
 }
