@@ -8,8 +8,8 @@ import { hardware } from "../hardware/hardware.js";
 import type { Lowering, Movement, MovementPiece } from "../operators/record.js";
 import { type Context, mainUse } from "./context.js";
 import { rearrangement } from "./place.js";
-import { moveStaged } from "./staged.js";
-import type { Value } from "./values.js";
+import { moveStaged, straightenRows } from "./staged.js";
+import { EXCHANGE_MIN, type Value } from "./values.js";
 import { channelTiles, type Dimension, jointly, PARTITION_QUADRANT, subView, tileBoxes, type View, wholeBox, withSizes } from "./view.js";
 
 /** One dimension of a piece that stays on one axis: steps count positions along that axis of the input and the output. */
@@ -224,6 +224,8 @@ function asPlace(context: Context, movement: Movement, input: Value, out: Value)
   const known = strides.filter((stride): stride is number => stride !== undefined);
   if (known.length !== strides.length) return false;
   context.values.placeInDram(out.name, { buffer: place.buffer, offset: place.offset + piece.inOffset, strides: known });
+  // What is too narrow to be exchanged on chip when it is read.
+  if (out.shape.some((extent, axis) => known[axis] === 1 && extent < EXCHANGE_MIN)) straightenRows(context, out);
   return true;
 }
 

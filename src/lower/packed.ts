@@ -7,6 +7,7 @@ import { accumulate, psumTile } from "./accumulate.js";
 import { deviceElements } from "./constants.js";
 import { type Context, writeBox } from "./context.js";
 import type { Grid } from "./grid.js";
+import { straightenRows } from "./staged.js";
 import type { Value } from "./values.js";
 import { type Box, jointly, subView, tileBoxes, type View } from "./view.js";
 import { evenOffsets, loadWeights, shapeOf, type WeightSource, weightGroups } from "./weights.js";
@@ -77,6 +78,7 @@ export function lowerPackedConvolution(context: Context, node: Node, geometry: C
   const source = packedSource(weights, x, geometry, out.shape[1]);
   const groups = weightGroups(shapeOf(source));
   const loaded = groups.map((group) => loadWeights(context, node.name, source, group));
+  straightenRows(context, x);
   const columns = x.shape[3] + geometry.padsBegin[1] + geometry.padsEnd[1];
   const rowsPerBand = Math.max(1, Math.floor(BAND_ELEMENTS / columns));
   for (const rows of tileBoxes([x.shape[0], grid.extent[0]], rowsPerBand)) {

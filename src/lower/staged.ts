@@ -2,8 +2,10 @@
  * Movement whose elements lie scattered in DRAM on one side (an upsampling, a strided slice): a DMA would pay a descriptor for each. Long runs
  * are brought to SBUF or from it instead, and an engine rearranges them there.
  */
+import { rowMajorStrides } from "../graph/tensor.js";
 import type { Context } from "./context.js";
-import { type Dimension, isScattered, jointly, type View } from "./view.js";
+import type { Value } from "./values.js";
+import { channelTiles, type Dimension, isScattered, jointly, type View, wholeBox } from "./view.js";
 
 /** Elements a partition that are rearranged at a time. */
 const CHUNK = 4096;
@@ -86,4 +88,27 @@ export function moveStaged(context: Context, from: View, to: View): boolean {
     while (axis >= 0 && ++index[axis] === outer[axis]) index[axis--] = 0;
     if (axis < 0) return true;
   }
+}
+
+/**
+ * Copies a value in DRAM to row-major order there if its rows along the last axis are scattered (an image whose channels lie next to each
+ * other, read by channels), a row of what lies far apart to a partition. For readers that would go over it several times.
+ */
+export function straightenRows(context: Context, value: Value): void {
+  const { strides } = context.values.dramPlace(value);
+  const box = wholeBox(value.shape);
+  const inner = value.shape.length - 1;
+  const reach = value.shape.map((extent, axis) => (extent - 1) * strides[axis]);
+  const axis = reach.findIndex((each, index) => index !== inner && value.shape[index] > 1 && each === Math.max(...reach.slice(1)));
+  const source = (start: number, count: number) => context.values.dramView(value, axis, start, count, box);
+  if (axis < 0 || !isScattered(source(0, 1))) return;
+  const buffer = context.emitter.dram(`${value.name}.rows`, "scratch", value.dtype, value.shape);
+  const plain = rowMajorStrides(value.shape);
+  for (const { start, count } of channelTiles(0, value.shape[axis])) {
+    const from = source(start, count);
+    const dims = from.dims.map(({ size }, index) => ({ size, stride: plain[index < axis ? index : index + 1] }));
+    const to = { ...from, buffer, partitionStride: plain[axis], offset: start * plain[axis], dims };
+    if (!moveStaged(context, from, to)) context.values.move(from, to);
+  }
+  context.values.placeInDram(value.name, { buffer, offset: 0, strides: plain });
 }

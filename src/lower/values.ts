@@ -39,7 +39,7 @@ import {
 import type { Window, WindowedGraph } from "./windows.js";
 
 /** Positions on both sides from which on exchanging on chip is worth more instructions. */
-const EXCHANGE_MIN = 8;
+export const EXCHANGE_MIN = 8;
 /** Elements a partition that are brought at a time to be exchanged. */
 const STAGED_ELEMENTS = 4096;
 

@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { type Graph, staticType } from "../../src/graph/graph.js";
 import { floatTensor, int64Tensor, toNumbers } from "../../src/graph/tensor.js";
+import { hardware } from "../../src/hardware/hardware.js";
 import { runGraph } from "../../src/host/index.js";
 import { type Budget, defaultBudget, lower } from "../../src/lower/index.js";
 import { inferTypes } from "../../src/operators/index.js";
+import { dmaCost } from "../../src/program/cost.js";
 import { seeded } from "../seeded.js";
 import { GraphBuilder, randomTensor } from "./build.js";
 import { Execution } from "./execute.js";
@@ -69,6 +71,20 @@ describe("convolution", () => {
       await expectSame(builder.finish([y]), 1);
     });
   }
+
+  it("of an image whose channels lie next to each other: rows of the image are brought, not its elements", async () => {
+    const builder = new GraphBuilder();
+    const [x] = builder.node("Transpose", [builder.input("image", [2, 140, 33, 3])], { perm: [0, 3, 1, 2] });
+    const [y] = builder.node("Conv", [x, builder.constant(randomTensor([8, 3, 5, 5], seeded(5)))], { pads: [2, 2, 2, 2], strides: [2, 2] });
+    const graph = builder.finish([y]);
+    await expectSame(graph, 1);
+    const { buffers, infer } = lower(inferTypes(graph), defaultBudget);
+    const types = new Map(buffers.map((buffer) => [buffer.name, buffer]));
+    const charged = infer.flatMap(({ operation: move }) =>
+      move.kind === "dma" ? [dmaCost(move, types.get(move.out.buffer)!, types.get(move.in.buffer)!, hardware).chargedBytes] : [],
+    );
+    expect(charged.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(16 * 4 * 2 * 140 * 33 * 3);
+  });
 
   it("of a value on chip", async () => {
     const builder = new GraphBuilder();
