@@ -20,7 +20,7 @@ import { serialOrder } from "./serial.js";
 import { laneClass } from "./wasm/dtype.js";
 import { type FunctionBuilder, ModuleBuilder } from "./wasm/emitter.js";
 import { type CompiledModule, webAssembly } from "./wasm/host.js";
-import { emitMatmul, emitPack, panelLanes, tileColumns } from "./wasm/kernels/matmul.js";
+import { emitMatmul, emitPack, type Orientation, panelLanes, tileColumns } from "./wasm/kernels/matmul.js";
 import { emitMove, emitTranspose } from "./wasm/kernels/move.js";
 import { emitPointwise } from "./wasm/kernels/pointwise.js";
 import { emitReduce } from "./wasm/kernels/reduce.js";
@@ -43,6 +43,8 @@ export interface Translation {
  * threads share out the lanes, so that each reads only a part of the weights.
  */
 const columnsPerThread = 40;
+/** From so many columns on, threads share them out by whole panels: a `turned` matmul can share no others. */
+const wholePanels = 128;
 
 /** What a record touches, whichever way its threads share the work. */
 interface Operand {
@@ -54,6 +56,12 @@ interface Operand {
   readonly ownColumns: boolean;
 }
 
+/** The operand of a matmul that is packed when the program is loaded. */
+interface Packed {
+  readonly panels: Panels;
+  readonly operand: "stationary" | "moving";
+}
+
 /** Run-time panels that one chain may use. */
 const panelSlots = 32;
 
@@ -61,7 +69,8 @@ interface Chain {
   readonly out: Access;
   readonly place: Place;
   readonly accumulate: boolean;
-  readonly links: { readonly panels: Panels; readonly moving: Place }[];
+  readonly orientation: Orientation;
+  readonly links: { readonly panels: Panels; readonly columns: Place }[];
   /** Records that pack the links' stationary operands before the chain runs. */
   readonly packs: { readonly words: readonly number[]; readonly touches: readonly Touch[] }[];
 }
@@ -73,7 +82,7 @@ class Translator {
   private readonly module = new ModuleBuilder();
   private readonly barriers: BarrierPlanner;
   private readonly tracker: ConstantTracker;
-  private readonly panelsOf = new Map<Instruction, Panels>();
+  private readonly packedOf = new Map<Instruction, Packed>();
   private records: number[] = [];
   private chain: Chain | undefined;
   private readonly slotBytes = partitionsOf.sbuf * partitionsOf.psum * 4;
@@ -117,12 +126,20 @@ class Translator {
       this.tracker.fill(instruction, source, operation.in, operation.out);
       return;
     }
-    const panels = operation.kind === "matmul" ? this.tracker.panels(operation.stationary) : undefined;
-    if (panels) this.panelsOf.set(instruction, panels);
+    const packed = operation.kind === "matmul" ? this.packConstant(operation) : undefined;
+    if (packed) this.packedOf.set(instruction, packed);
     for (const access of reads(operation)) {
-      if (!(panels && operation.kind === "matmul" && access === operation.stationary)) this.tracker.read(access);
+      if (!(packed && operation.kind === "matmul" && access === operation[packed.operand])) this.tracker.read(access);
     }
     this.tracker.write(operation.out);
+  }
+
+  private packConstant(operation: Matmul): Packed | undefined {
+    for (const operand of ["stationary", "moving"] as const) {
+      const panels = this.tracker.panels(operation[operand]);
+      if (panels) return { panels, operand };
+    }
+    return undefined;
   }
 
   private emitAll(instructions: readonly Instruction[]): Records {
@@ -175,7 +192,8 @@ class Translator {
       const touches = operands.map(({ place, write, ownLanes }): Touch => ({ place, write, sharing: ownLanes ? "lanes" : "all" }));
       return this.record(kernel, words(0, count), touches);
     }
-    const limit = (thread: number) => tileColumns * Math.round((count * thread) / this.threads / tileColumns);
+    const grain = count >= wholePanels ? panelLanes : tileColumns;
+    const limit = (thread: number) => grain * Math.round((count * thread) / this.threads / grain);
     const ranges = Array.from({ length: this.threads }, (_, thread) => ({
       from: limit(thread),
       to: thread + 1 === this.threads ? count : limit(thread + 1),
@@ -205,21 +223,16 @@ class Translator {
   private table = (dims: readonly Dim[]) => this.layout.offsets(dims);
 
   private matmul(instruction: Instruction, operation: Matmul): void {
-    const packed = this.panelsOf.get(instruction);
-    const goesOn = operation.accumulate && this.chain !== undefined && sameAccess(operation.out, this.chain.out);
-    if (!goesOn || (!packed && this.chain && this.chain.packs.length === panelSlots)) this.flush();
-    const place = this.layout.place(operation.out);
-    this.chain ??= {
-      out: operation.out,
-      place,
-      accumulate: operation.accumulate,
-      links: [],
-      packs: [],
-    };
-    const moving = this.layout.place(operation.moving);
-    const panels = packed ?? this.pack(this.chain, operation);
-    this.chain.links.push({ panels, moving });
-    if (moving.buffer.space === "psum") this.flush();
+    const packed = this.packedOf.get(instruction);
+    const orientation = packed?.operand === "moving" ? "turned" : "straight";
+    const { chain } = this;
+    const goesOn = chain && operation.accumulate && orientation === chain.orientation && sameAccess(operation.out, chain.out);
+    if (!goesOn || (!packed && chain.packs.length === panelSlots)) this.flush();
+    const { out, accumulate } = operation;
+    this.chain ??= { out, place: this.layout.place(out), accumulate, orientation, links: [], packs: [] };
+    const columns = this.layout.place(orientation === "turned" ? operation.stationary : operation.moving);
+    const panels = packed?.panels ?? this.pack(this.chain, operation);
+    this.chain.links.push({ panels, columns });
   }
 
   /** Packs the stationary operand at run time. */
@@ -238,21 +251,25 @@ class Translator {
     if (!chain) return;
     this.chain = undefined;
     for (const { words, touches } of chain.packs) this.record(emitPack(this.module), words, touches);
-    const { place, links, accumulate, packs } = chain;
+    const { place, links, packs, orientation } = chain;
+    const isTurned = orientation === "turned";
+    const table = this.table(place.dims);
+    /** For free positions of `place` from one up to another: a share of the columns (straight) or of the panels (turned). */
     const words = (from: number, to: number) => [
-      ...[place.lanes, (to - from) * 4, place.base, this.table(place.dims) + from * 4, accumulate ? 1 : 0, links.length],
-      ...links.flatMap(({ panels, moving }) => [
-        ...[panels.address, panels.panelBytes, moving.lanes * panelLanes * 4],
-        ...[moving.base, this.table(moving.dims) + from * 4],
+      ...(isTurned ? [to - from, place.lanes * 4] : [place.lanes, (to - from) * 4]),
+      ...[place.base, table + from * 4, Number(chain.accumulate), links.length],
+      ...links.flatMap(({ panels, columns }) => [
+        ...[panels.address + (isTurned ? from / panelLanes : 0) * panels.panelBytes, panels.panelBytes, columns.lanes * panelLanes * 4],
+        ...[columns.base, this.table(columns.dims) + (isTurned ? 0 : from * 4)],
       ]),
     ];
     const operands = [
-      { place, write: true, ownLanes: true, ownColumns: true },
-      ...links.map(({ moving }) => ({ place: moving, write: false, ownLanes: false, ownColumns: true })),
+      { place, write: true, ownLanes: !isTurned, ownColumns: true },
+      ...links.map(({ columns }) => ({ place: columns, write: false, ownLanes: false, ownColumns: !isTurned })),
     ];
     // Each thread packs the panels of its own lanes.
-    const byLanes = packs.length > 0 || undefined;
-    this.recordColumns(emitMatmul(this.module), place.count, words, operands, byLanes);
+    const byLanes = packs.length > 0 || (isTurned && place.count < wholePanels) || undefined;
+    this.recordColumns(emitMatmul(this.module, orientation), place.count, words, operands, byLanes);
   }
 
   private transpose(operation: Transpose): void {

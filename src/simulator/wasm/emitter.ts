@@ -123,6 +123,8 @@ const memory = (alignment: number, offset: number) => [alignment, ...unsigned(of
 export const loadI32 = (address: I32, offset = 0): I32 => code("i32", address.bytes, [0x28], memory(2, offset));
 export const loadVector = (address: I32, offset = 0): V128 => code("v128", address.bytes, [0xfd, 0], memory(2, offset));
 export const loadSplat = (address: I32, offset = 0): V128 => code("v128", address.bytes, [0xfd, 9], memory(2, offset));
+export const loadLane = (into: V128, address: I32, lane: number, offset = 0): V128 =>
+  code("v128", address.bytes, into.bytes, [0xfd, 86], memory(2, offset), [lane]);
 export const atomicLoad = (address: I32, offset = 0): I32 => code("i32", address.bytes, [0xfe, 0x10], memory(2, offset));
 export const atomicAdd = (address: I32, value: I32, offset = 0): I32 =>
   code("i32", address.bytes, value.bytes, [0xfe, 0x1e], memory(2, offset));

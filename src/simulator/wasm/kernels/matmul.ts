@@ -1,13 +1,16 @@
 /**
- * Matmul on packed stationary panels: [8 output lanes][k][8]. A record is a chain of matmuls (links) into one PSUM access; sums stay in
- * registers from link to link, which gives the bits of one matmul after the other, since each goes on from the sum before it.
- * Columns are reached through tables of byte offsets.
+ * Matmul with one operand packed in panels, [16 panel lanes][k][16], and the other's positions, the columns, reached through tables of byte
+ * offsets. A record is a chain of matmuls (links) into one PSUM access; sums stay in registers from link to link, which gives the bits of one
+ * matmul after the other, since each goes on from the sum before it. `straight`: panel lanes are the lanes of `out`, columns its free positions; `turned`: the
+ * other way round, for a constant moving operand. Which operand is packed changes no bit: a product is the same either way round.
  */
 import {
   add,
   type FunctionBuilder,
   i32,
+  type Local,
   loadI32,
+  loadLane,
   loadSplat,
   loadVector,
   type ModuleBuilder,
@@ -17,116 +20,142 @@ import {
 } from "../emitter.js";
 import { groupLanes, kernelParameters, kernelType } from "./common.js";
 
-export const panelLanes = 8;
+/** One panel holds the lanes of a group, so that threads that share lanes share out panels. */
+export const panelLanes = groupLanes;
 const panelRowBytes = panelLanes * 4;
+const vectors = Array.from({ length: panelLanes / 4 }, (_, index) => index);
 
-/** Words of the record's arguments. */
+/** Columns that the kernel multiplies at once: 2 x 16 sums take 8 registers, which V8 keeps there. */
+export const tileColumns = 2;
+
+export type Orientation = "straight" | "turned";
+
+/** Words of the record's arguments. `outTable` has an entry for each column (straight) or panel lane (turned). */
 export const matmulArguments = { lanes: 0, columnBytes: 1, outBase: 2, outTable: 3, accumulate: 4, links: 5, firstLink: 6 } as const;
 /** Words of a link, from its start. */
-export const linkArguments = { panels: 0, panelBytes: 1, rowBytes: 2, movingBase: 3, movingTable: 4, words: 5 } as const;
+export const linkArguments = { panels: 0, panelBytes: 1, rowBytes: 2, columnBase: 3, columnTable: 4, words: 5 } as const;
 
-/** Emits `columns` x 8 outputs: (arguments, panel, column offset in the tables, lanes to store of the panel). */
-function tile(module: ModuleBuilder, columns: number, masked: boolean): FunctionBuilder {
-  return module.once(`tile${columns}${masked}`, { parameters: ["i32", "i32", "i32", "i32"] }, (f) => {
-    const record = f.parameter(0, "i32");
-    const panel = f.parameter(1, "i32");
-    const column = f.parameter(2, "i32");
-    const lanes = f.parameter(3, "i32");
+/** Parameters of a tile: the record, the panel, the byte offset of its first column in tables, lanes left from the panel on. */
+interface Tile {
+  readonly record: Local<"i32">;
+  readonly panel: Local<"i32">;
+  readonly column: Local<"i32">;
+  readonly lanes: Local<"i32">;
+  /** Not all of the panel's lanes are there. */
+  readonly masked: boolean;
+  /** By column, then vector of the panel. */
+  readonly sums: readonly (readonly Local<"v128">[])[];
+}
+
+/** How a tile's sums come from PSUM and go there. */
+interface Outputs {
+  load(): void;
+  store(): void;
+}
+
+function straightOutputs(f: FunctionBuilder, { record, panel, column, lanes, masked, sums }: Tile): Outputs {
+  const base = f.let(add(loadI32(record, matmulArguments.outBase * 4), multiply(panel, panelRowBytes)));
+  const table = f.let(add(loadI32(record, matmulArguments.outTable * 4), column));
+  const out = sums.map((_, index) => f.let(add(base, loadI32(table, index * 4))));
+  const storeMasked = (address: Local<"i32">, sum: Local<"v128">, v: number) => {
+    const left = f.let(add(lanes, -4 * v));
+    f.if(
+      scalar("i32.ge_s", left, i32(4)),
+      () => f.storeVector(address, sum, v * 16),
+      () => f.if(scalar("i32.gt_s", left, i32(0)), () => f.storePartial(f.let(add(address, v * 16)), sum, left)),
+    );
+  };
+  const each = (visit: (address: Local<"i32">, sum: Local<"v128">, v: number) => void) => {
+    for (const [c, vector] of sums.entries()) for (const [v, sum] of vector.entries()) visit(out[c], sum, v);
+  };
+  return {
+    load: () => each((address, sum, v) => f.set(sum, loadVector(address, v * 16))),
+    store: () => each(masked ? storeMasked : (address, sum, v) => f.storeVector(address, sum, v * 16)),
+  };
+}
+
+function turnedOutputs(f: FunctionBuilder, { record, panel, column, lanes, masked, sums }: Tile): Outputs {
+  const base = f.let(add(loadI32(record, matmulArguments.outBase * 4), column));
+  const table = f.let(add(loadI32(record, matmulArguments.outTable * 4), multiply(panel, panelRowBytes)));
+  const address = f.local("i32");
+  const each = (visit: (sum: Local<"v128">, lane: number, offset: number) => void) => {
+    for (let lane = 0; lane < panelLanes; lane++) {
+      const all = () => {
+        f.set(address, add(base, loadI32(table, lane * 4)));
+        for (const [c, vector] of sums.entries()) visit(vector[Math.floor(lane / 4)], lane % 4, c * 4);
+      };
+      if (masked) f.if(scalar("i32.gt_s", lanes, i32(lane)), all);
+      else all();
+    }
+  };
+  return {
+    load: () => each((sum, lane, offset) => f.set(sum, loadLane(sum, address, lane, offset))),
+    store: () => each((sum, lane, offset) => f.storeLane(address, sum, lane, offset)),
+  };
+}
+
+/** Emits `columns` x 16 outputs: (record, panel, column, lanes) as `Tile` has them. */
+function tile(module: ModuleBuilder, orientation: Orientation, columns: number, masked: boolean): FunctionBuilder {
+  return module.once(`tile ${orientation} ${columns} ${masked}`, { parameters: ["i32", "i32", "i32", "i32"] }, (f) => {
+    const [record, panel, column, lanes] = [0, 1, 2, 3].map((index) => f.parameter(index, "i32"));
     const each = Array.from({ length: columns }, (_, index) => index);
-    const outBase = f.let(add(loadI32(record, matmulArguments.outBase * 4), multiply(panel, panelRowBytes)));
-    const outTable = f.let(add(loadI32(record, matmulArguments.outTable * 4), column));
-    const out = each.map((index) => f.let(add(outBase, loadI32(outTable, index * 4))));
-    const sums = each.map(() => [f.local("v128"), f.local("v128")] as const);
-    f.if(loadI32(record, matmulArguments.accumulate * 4), () => {
-      for (const index of each) for (const half of [0, 1]) f.set(sums[index][half], loadVector(out[index], half * 16));
-    });
+    const sums = each.map(() => vectors.map(() => f.local("v128")));
+    const outputs = (orientation === "straight" ? straightOutputs : turnedOutputs)(f, { record, panel, column, lanes, masked, sums });
+    f.if(loadI32(record, matmulArguments.accumulate * 4), () => outputs.load());
     const links = f.let(loadI32(record, matmulArguments.links * 4));
     const link = f.let(add(record, matmulArguments.firstLink * 4));
-    const moving = each.map(() => f.local("i32"));
-    const weights = f.local("i32");
-    const end = f.local("i32");
-    const splat = f.local("v128");
-    const left = f.local("v128");
-    const right = f.local("v128");
-    const multiplyStep = () => {
-      f.set(left, loadVector(weights));
-      f.set(right, loadVector(weights, 16));
-      for (const index of each) {
-        f.set(splat, loadSplat(moving[index]));
-        f.set(sums[index][0], vector("f32x4.add", sums[index][0], vector("f32x4.mul", splat, left)));
-        f.set(sums[index][1], vector("f32x4.add", sums[index][1], vector("f32x4.mul", splat, right)));
-      }
-    };
+    const argument = (index: number) => loadI32(link, index * 4);
+    const [weights, end, splat] = [f.local("i32"), f.local("i32"), f.local("v128")];
+    const held = vectors.map(() => f.local("v128"));
+    const values = each.map(() => f.local("i32"));
     f.while(links, () => {
-      f.set(weights, add(loadI32(link, linkArguments.panels * 4), multiply(panel, loadI32(link, linkArguments.panelBytes * 4))));
-      f.set(end, add(weights, loadI32(link, linkArguments.rowBytes * 4)));
-      for (const index of each) {
-        f.set(
-          moving[index],
-          add(loadI32(link, linkArguments.movingBase * 4), loadI32(add(loadI32(link, linkArguments.movingTable * 4), column), index * 4)),
-        );
+      f.set(weights, add(argument(linkArguments.panels), multiply(panel, argument(linkArguments.panelBytes))));
+      f.set(end, add(weights, argument(linkArguments.rowBytes)));
+      for (const c of each) {
+        f.set(values[c], add(argument(linkArguments.columnBase), loadI32(add(argument(linkArguments.columnTable), column), c * 4)));
       }
       f.doWhile(() => {
-        multiplyStep();
-        for (const index of each) f.set(moving[index], add(moving[index], 4));
+        for (const v of vectors) f.set(held[v], loadVector(weights, v * 16));
+        for (const c of each) {
+          f.set(splat, loadSplat(values[c]));
+          for (const v of vectors) f.set(sums[c][v], vector("f32x4.add", sums[c][v], vector("f32x4.mul", splat, held[v])));
+        }
+        for (const c of each) f.set(values[c], add(values[c], 4));
         f.set(weights, add(weights, panelRowBytes));
         return scalar("i32.lt_u", weights, end);
       });
       f.set(link, add(link, linkArguments.words * 4));
       f.set(links, add(links, -1));
     });
-    for (const index of each) {
-      if (!masked) {
-        for (const half of [0, 1]) f.storeVector(out[index], sums[index][half], half * 16);
-        continue;
-      }
-      f.if(
-        scalar("i32.ge_s", lanes, i32(4)),
-        () => {
-          f.storeVector(out[index], sums[index][0]);
-          f.if(scalar("i32.gt_s", lanes, i32(4)), () => f.storePartial(add(out[index], 16), sums[index][1], add(lanes, -4)));
-        },
-        () => f.storePartial(out[index], sums[index][0], lanes),
-      );
-    }
+    outputs.store();
   });
 }
 
-/** Columns that the kernel multiplies at once. */
-export const tileColumns = 4;
-
 /** The chained matmul kernel. */
-export function emitMatmul(module: ModuleBuilder): FunctionBuilder {
-  return module.once("matmul", kernelType, (f) => {
+export function emitMatmul(module: ModuleBuilder, orientation: Orientation): FunctionBuilder {
+  return module.once(`matmul ${orientation}`, kernelType, (f) => {
     const p = kernelParameters(f);
     const lanes = f.let(loadI32(p.arguments, matmulArguments.lanes * 4));
     const columnBytes = f.let(loadI32(p.arguments, matmulArguments.columnBytes * 4));
-    const panelsPerGroup = groupLanes / panelLanes;
-    const panel = f.let(multiply(p.thread, panelsPerGroup));
-    const column = f.local("i32");
-    const rest = f.local("i32");
+    const panels = f.let(scalar("i32.div_u", add(lanes, panelLanes - 1), i32(panelLanes)));
+    const [panel, column, rest] = [f.local("i32"), f.local("i32"), f.local("i32")];
     const columns = (masked: boolean) => {
+      const multiplyTile = (count: number) => f.call(tile(module, orientation, count, masked), p.arguments, panel, column, rest);
       f.set(column, i32(0));
       f.while(scalar("i32.le_s", add(column, tileColumns * 4), columnBytes), () => {
-        f.call(tile(module, tileColumns, masked), p.arguments, panel, column, rest);
+        multiplyTile(tileColumns);
         f.set(column, add(column, tileColumns * 4));
       });
       for (let tail = 1; tail < tileColumns; tail++) {
-        f.if(scalar("i32.eq", add(column, tail * 4), columnBytes), () =>
-          f.call(tile(module, tail, masked), p.arguments, panel, column, rest),
-        );
+        f.if(scalar("i32.eq", add(column, tail * 4), columnBytes), () => multiplyTile(tail));
       }
     };
-    f.while(scalar("i32.lt_s", multiply(panel, panelLanes), lanes), () => {
+    f.for(panel, p.thread, panels, p.threads, () => {
       f.set(rest, scalar("i32.sub", lanes, multiply(panel, panelLanes)));
       f.if(
         scalar("i32.ge_s", rest, i32(panelLanes)),
         () => columns(false),
         () => columns(true),
-      );
-      f.set(panel, add(panel, 1));
-      f.if(scalar("i32.eqz", scalar("i32.and", panel, i32(panelsPerGroup - 1))), () =>
-        f.set(panel, add(panel, multiply(add(p.threads, -1), panelsPerGroup))),
       );
     });
   });
