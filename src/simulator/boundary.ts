@@ -14,7 +14,7 @@ function halfTable(): Int32Array {
   return halves;
 }
 
-type NumericData = Exclude<TensorData, string[] | BigInt64Array | BigUint64Array>;
+export type NumericData = Exclude<TensorData, string[] | BigInt64Array | BigUint64Array>;
 
 export function isNumericData(data: TensorData): data is NumericData {
   return !(Array.isArray(data) || data instanceof BigInt64Array || data instanceof BigUint64Array);

@@ -1,27 +1,36 @@
 /**
- * Which elements of SBUF hold constants of the program at each point of the serial order. Stationary operands that are wholly constant
+ * Which elements of SBUF hold constants of the program at each point of the serial order. Operands of matmuls that are wholly constant
  * are packed into panels when the program is loaded, once for all tiles that use them, and a DMA that feeds nothing else need not run.
  */
 import type { Access, DramBuffer, Instruction } from "../program/program.js";
-import { type SlotCopier, slotCopier, viewBytes } from "./boundary.js";
+import { type NumericData, viewBytes } from "./boundary.js";
 import { elementsOf, type Layout, offsetsOf, type Place, partitionsOf, rowsOf } from "./memory.js";
-import { panelLanes } from "./wasm/kernels/matmul.js";
+import { packedPosition, packedRowBytes, panelLanes } from "./wasm/kernels/panels.js";
+import { exponentShift } from "./wasm/kernels/span.js";
 
 interface Fill {
   /** Something reads it at run time. */
   needed: boolean;
 }
 
-/** A packed stationary operand: lanes padded with zeros to whole panels. */
+/** An operand of a matmul in panels, in 16 bits, lanes padded with zeros to whole panels. */
 export interface Panels {
+  readonly source: "bfloat16" | "float16";
   readonly address: number;
   readonly panelBytes: number;
+  /** Of BFLOAT16: the least and the greatest exponent (`wasm/kernels/span.ts`). */
+  readonly span: Span;
+}
+
+export interface Span {
+  readonly low: number;
+  readonly high: number;
 }
 
 interface ConstantElements {
   /** Index of its first element among all constants' elements. */
   readonly first: number;
-  readonly copy: SlotCopier;
+  readonly data: NumericData;
 }
 
 /** Partitions [start, end) of one row: `start` holds the constants' element `first`, each next one the element `step` further. */
@@ -127,7 +136,7 @@ export class ConstantTracker {
     if (!known) {
       const bytes = this.bytes.get(buffer.name);
       if (!bytes) throw new Error(`constant ${buffer.name} has no values`);
-      known = { first: this.total, copy: slotCopier(buffer.dtype, viewBytes(buffer.dtype, bytes)) };
+      known = { first: this.total, data: viewBytes(buffer.dtype, bytes) };
       this.total += elementsOf(buffer);
       this.constants.set(buffer.name, known);
       this.ordered.push(known);
@@ -168,7 +177,7 @@ export class ConstantTracker {
     return this.fillOfInstruction.get(instruction)?.needed ?? true;
   }
 
-  /** The stationary operand's panels, if it is wholly constant. */
+  /** The panels of a matmul's operand, if it is wholly constant. */
   panels(access: Access): Panels | undefined {
     if (!this.tracks(access)) return undefined;
     const place = this.layout.place(access);
@@ -199,12 +208,20 @@ export class ConstantTracker {
     const key = this.regularKey(parts, place.lanes);
     const known = key === undefined ? undefined : this.packed.get(key);
     if (known) return known;
-    const panelBytes = place.lanes * panelLanes * 4;
-    const panels = { address: this.layout.memory.allocate(Math.ceil(rows.length / panelLanes) * panelBytes), panelBytes };
+    const { dtype } = place;
+    if (dtype !== "bfloat16" && dtype !== "float16") throw new Error(`a matmul takes 16-bit floats, not ${dtype}`);
+    const panelBytes = place.lanes * packedRowBytes;
+    const address = this.layout.memory.allocate(Math.ceil(rows.length / panelLanes) * panelBytes);
+    let [least, most] = [0xffff, 0];
     for (const [m, segments] of parts.entries()) {
-      const word = (panels.address + Math.floor(m / panelLanes) * panelBytes) / 4 + (m % panelLanes);
-      for (const segment of segments) this.copySegment(segment, word + (segment.start - start) * panelLanes);
+      const half = (address + Math.floor(m / panelLanes) * panelBytes) / 2 + packedPosition(m % panelLanes);
+      for (const segment of segments) {
+        const extremes = this.copySegment(segment, half + (segment.start - start) * panelLanes);
+        least = Math.min(least, extremes.least);
+        most = Math.max(most, extremes.most);
+      }
     }
+    const panels: Panels = { source: dtype, address, panelBytes, span: { low: (least + 1) >> exponentShift, high: most >> exponentShift } };
     if (key !== undefined) this.packed.set(key, panels);
     return panels;
   }
@@ -219,10 +236,24 @@ export class ConstantTracker {
     return regular ? `${first} ${lanes === 1 ? 0 : step} ${rowStep} ${lanes} ${parts.length}` : undefined;
   }
 
-  /** Elements of one segment belong to one constant: a DMA fills from one. */
-  private copySegment({ start, end, first, step }: Segment, word: number): void {
+  /**
+   * Copies a segment into every 16th half word from `half` on, and gives the greatest magnitude and the least but zero, less 1, as half words.
+   * The elements belong to one constant: a DMA fills from one.
+   */
+  private copySegment({ start, end, first, step }: Segment, half: number): { least: number; most: number } {
     const constant = this.constantOf(first);
-    constant.copy(first - constant.first, step, this.layout.memory.ints, word, panelLanes, end - start);
+    const { data } = constant;
+    const { halves } = this.layout.memory;
+    const offset = first - constant.first;
+    let [least, most] = [0xffff, 0];
+    for (let k = 0; k < end - start; k++) {
+      const bits = data[offset + k * step];
+      halves[half + k * panelLanes] = bits;
+      const size = bits & 0x7fff;
+      if (size > most) most = size;
+      if (size !== 0 && size <= least) least = size - 1;
+    }
+    return { least, most };
   }
 
   /** The constant that an element index belongs to. */

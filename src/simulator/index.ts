@@ -10,6 +10,8 @@ import { controlBytes } from "./wasm/kernels/run.js";
 export interface CoreOptions {
   /** Threads that execute a request, the caller's included. */
   readonly threads: number;
+  /** `false`: multiply and add one after the other, as a host does that has no fused multiply-add. The same bits, more slowly. */
+  readonly fusedMultiplyAdd?: boolean;
 }
 
 export interface Core {
@@ -30,7 +32,7 @@ export function createCore(loaded: LoadedProgram, options: CoreOptions): Core {
     loaded.program.buffers.filter((buffer): buffer is DramBuffer => buffer.space === "dram" && buffer.kind === kind);
   const [inputs, outputs] = [ofKind("input"), ofKind("output")];
   for (const buffer of [...inputs, ...outputs]) layout.dram(buffer);
-  const { module, load, infer } = translate(loaded, layout, options.threads);
+  const { module, load, infer } = translate(loaded, layout, options.threads, options.fusedMultiplyAdd);
   const threads = new Threads(module, memory, options.threads);
   threads.run(load.first, load.last);
   return {

@@ -21,6 +21,7 @@ export class Memory {
   /** Views of the whole memory; replaced when it grows. */
   ints = new Int32Array(this.shared.buffer);
   floats = new Float32Array(this.shared.buffer);
+  halves = new Uint16Array(this.shared.buffer);
   private top: number;
   private readonly rows = new Map<string, number>();
 
@@ -44,6 +45,7 @@ export class Memory {
       this.shared.grow(Math.min(room, Math.max(missing, growthPages)));
       this.ints = new Int32Array(this.shared.buffer);
       this.floats = new Float32Array(this.shared.buffer);
+      this.halves = new Uint16Array(this.shared.buffer);
     }
     return address;
   }

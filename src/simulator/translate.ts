@@ -12,19 +12,23 @@ import {
 } from "../program/program.js";
 import { BarrierPlanner, type Extent, type Touch } from "./barriers.js";
 import { storeElements, viewBytes } from "./boundary.js";
-import { ConstantTracker, type Panels } from "./constants.js";
+import { ConstantTracker, type Panels, type Span } from "./constants.js";
 import { type Pointwise, pointwiseForm, type ScalarRow } from "./formulas.js";
 import { type Dim, type Layout, maximumPages, type Place, partitionsOf } from "./memory.js";
 import { movementOf } from "./movement.js";
 import { serialOrder } from "./serial.js";
+import { KnownSpans } from "./spans.js";
 import { laneClass } from "./wasm/dtype.js";
 import { type FunctionBuilder, ModuleBuilder } from "./wasm/emitter.js";
+import { hasFusedMultiplyAdd } from "./wasm/fused.js";
 import { type CompiledModule, webAssembly } from "./wasm/host.js";
-import { emitMatmul, emitPack, type Orientation, panelLanes, tileColumns } from "./wasm/kernels/matmul.js";
+import { emitMatmul, maximumLinks, type Orientation, scratchBytes, tileColumns } from "./wasm/kernels/matmul.js";
 import { emitMove, emitTranspose } from "./wasm/kernels/move.js";
+import { type PanelSource, panelLanes } from "./wasm/kernels/panels.js";
 import { emitPointwise } from "./wasm/kernels/pointwise.js";
 import { emitReduce } from "./wasm/kernels/reduce.js";
 import { emitRun } from "./wasm/kernels/run.js";
+import { emitSpan, float16Span, spanPitch } from "./wasm/kernels/span.js";
 
 /** Records in memory: addresses of the first and past the last. */
 export interface Records {
@@ -62,18 +66,19 @@ interface Packed {
   readonly operand: "stationary" | "moving";
 }
 
-/** Run-time panels that one chain may use. */
-const panelSlots = 32;
-
+/** Matmuls into one PSUM access, each going on from the one before it, that are one record. */
 interface Chain {
   readonly out: Access;
   readonly place: Place;
   readonly accumulate: boolean;
   readonly orientation: Orientation;
-  readonly links: { readonly panels: Panels; readonly columns: Place }[];
-  /** Records that pack the links' stationary operands before the chain runs. */
-  readonly packs: { readonly words: readonly number[]; readonly touches: readonly Touch[] }[];
+  readonly source: PanelSource;
+  /** `panels`: an operand in panels, packed when the program is loaded or in SBUF; the other has the columns. */
+  readonly links: { readonly panels: Panels | Place; readonly columns: Place }[];
 }
+
+/** How the threads share a record: each has columns from one up to another, or a part of the lanes. */
+type Ranges = readonly { readonly from: number; readonly to: number }[] | "lanes";
 
 const laneWords = (lanes: number) => [(lanes & ~3) * 4, lanes & 3];
 const sameAccess = (a: Access, b: Access) => JSON.stringify(a) === JSON.stringify(b);
@@ -85,14 +90,16 @@ class Translator {
   private readonly packedOf = new Map<Instruction, Packed>();
   private records: number[] = [];
   private chain: Chain | undefined;
-  private readonly slotBytes = partitionsOf.sbuf * partitionsOf.psum * 4;
-  private slots: number | undefined;
+  private spans = new KnownSpans();
+  private readonly scratch: number;
 
   constructor(
     private readonly loaded: LoadedProgram,
     private readonly layout: Layout,
     private readonly threads: number,
+    private readonly fused: boolean,
   ) {
+    this.scratch = layout.memory.allocate(threads * scratchBytes);
     this.barriers = new BarrierPlanner(threads);
     this.tracker = new ConstantTracker(layout, loaded.constants);
   }
@@ -144,6 +151,7 @@ class Translator {
 
   private emitAll(instructions: readonly Instruction[]): Records {
     this.records = [];
+    this.spans = new KnownSpans();
     for (const instruction of instructions) {
       const { operation } = instruction;
       if (operation.kind === "matmul") this.matmul(instruction, operation);
@@ -173,31 +181,32 @@ class Translator {
   /** `words`: the arguments of all threads, or where `pitch` is given of one after the other, so many words each. */
   private record(kernel: FunctionBuilder, words: readonly number[], touches: readonly Touch[], pitch = 0): void {
     const barrier = this.barriers.next(touches) ? 1 : 0;
+    for (const { place, write } of touches) if (write) this.spans.written(place);
     this.records.push(kernel.index, this.layout.memory.put(words), barrier, pitch * 4);
   }
 
-  private sharesColumns(count: number): boolean {
-    return this.threads > 1 && count >= columnsPerThread * this.threads;
-  }
-
-  /** A record whose threads each take a range of columns, or a share of the lanes. `words` are the arguments for columns from one up to another. */
-  private recordColumns(
-    kernel: FunctionBuilder,
-    count: number,
-    words: (from: number, to: number) => readonly number[],
-    operands: readonly Operand[],
-    byLanes = !this.sharesColumns(count),
-  ): void {
-    if (byLanes) {
-      const touches = operands.map(({ place, write, ownLanes }): Touch => ({ place, write, sharing: ownLanes ? "lanes" : "all" }));
-      return this.record(kernel, words(0, count), touches);
-    }
+  private rangesOf(count: number): Ranges {
+    if (this.threads === 1 || count < columnsPerThread * this.threads) return "lanes";
     const grain = count >= wholePanels ? panelLanes : tileColumns;
     const limit = (thread: number) => grain * Math.round((count * thread) / this.threads / grain);
-    const ranges = Array.from({ length: this.threads }, (_, thread) => ({
+    return Array.from({ length: this.threads }, (_, thread) => ({
       from: limit(thread),
       to: thread + 1 === this.threads ? count : limit(thread + 1),
     }));
+  }
+
+  /** `words`: the arguments for columns from one up to another; `thread`: 0 where all threads share them. */
+  private recordColumns(
+    kernel: FunctionBuilder,
+    count: number,
+    words: (from: number, to: number, thread: number) => readonly number[],
+    operands: readonly Operand[],
+    ranges = this.rangesOf(count),
+  ): void {
+    if (ranges === "lanes") {
+      const touches = operands.map(({ place, write, ownLanes }): Touch => ({ place, write, sharing: ownLanes ? "lanes" : "all" }));
+      return this.record(kernel, words(0, count, 0), touches);
+    }
     const touches = operands.map(
       ({ place, write, ownColumns }): Touch => ({
         place,
@@ -205,7 +214,7 @@ class Translator {
         sharing: ownColumns ? ranges.map(({ from, to }) => this.extent(place, from, to)) : "all",
       }),
     );
-    const all = ranges.map(({ from, to }) => words(from, to));
+    const all = ranges.map(({ from, to }, thread) => words(from, to, thread));
     // Threads' arguments lie on cache lines of their own.
     const pitch = Math.ceil(all[0].length / 16) * 16;
     const padded = all.flatMap((own) => [...own, ...new Array<number>(pitch - own.length).fill(0)]);
@@ -222,54 +231,82 @@ class Translator {
   private typeOf = (access: Access) => this.layout.buffer(access.buffer).dtype;
   private table = (dims: readonly Dim[]) => this.layout.offsets(dims);
 
-  private matmul(instruction: Instruction, operation: Matmul): void {
+  private matmul(instruction: Instruction, { out, stationary, moving, accumulate }: Matmul): void {
     const packed = this.packedOf.get(instruction);
     const orientation = packed?.operand === "moving" ? "turned" : "straight";
+    const source = packed?.panels.source ?? "sbuf";
     const { chain } = this;
-    const goesOn = chain && operation.accumulate && orientation === chain.orientation && sameAccess(operation.out, chain.out);
-    if (!goesOn || (!packed && chain.packs.length === panelSlots)) this.flush();
-    const { out, accumulate } = operation;
-    this.chain ??= { out, place: this.layout.place(out), accumulate, orientation, links: [], packs: [] };
-    const columns = this.layout.place(orientation === "turned" ? operation.stationary : operation.moving);
-    const panels = packed?.panels ?? this.pack(this.chain, operation);
-    this.chain.links.push({ panels, columns });
-  }
-
-  /** Packs the stationary operand at run time. */
-  private pack(chain: Chain, operation: Matmul): Panels {
-    this.slots ??= this.layout.memory.allocate(panelSlots * this.slotBytes);
-    const stationary = this.layout.place(operation.stationary);
-    // The same pitch for every operand: a thread's panels never move into another's.
-    const panels = { address: this.slots + chain.packs.length * this.slotBytes, panelBytes: partitionsOf.sbuf * panelLanes * 4 };
-    const words = [stationary.count, stationary.lanes, stationary.base, this.table(stationary.dims), panels.address, panels.panelBytes];
-    chain.packs.push({ words, touches: [{ place: stationary, sharing: "all", write: false }] });
-    return panels;
+    const goesOn = chain && accumulate && chain.links.length < maximumLinks && sameAccess(out, chain.out);
+    if (!goesOn || orientation !== chain.orientation || source !== chain.source) this.flush();
+    this.chain ??= { out, place: this.layout.place(out), accumulate, orientation, source, links: [] };
+    const columns = this.layout.place(orientation === "turned" ? stationary : moving);
+    this.chain.links.push({ panels: packed?.panels ?? this.layout.place(stationary), columns });
   }
 
   private flush(): void {
     const { chain } = this;
     if (!chain) return;
     this.chain = undefined;
-    for (const { words, touches } of chain.packs) this.record(emitPack(this.module), words, touches);
-    const { place, links, packs, orientation } = chain;
+    const { place, orientation, source, accumulate } = chain;
     const isTurned = orientation === "turned";
+    const ranges = isTurned && place.count < wholePanels ? "lanes" : this.rangesOf(place.count);
+    const links = chain.links.map(({ panels, columns }) => ({
+      panels,
+      columns,
+      panelSpan: "span" in panels ? this.constantSpan(panels) : this.span(panels, place.count, ranges, false),
+      columnSpan: this.span(columns, place.count, ranges, !isTurned),
+    }));
     const table = this.table(place.dims);
     /** For free positions of `place` from one up to another: a share of the columns (straight) or of the panels (turned). */
-    const words = (from: number, to: number) => [
+    const words = (from: number, to: number, thread: number) => [
       ...(isTurned ? [to - from, place.lanes * 4] : [place.lanes, (to - from) * 4]),
-      ...[place.base, table + from * 4, Number(chain.accumulate), links.length],
-      ...links.flatMap(({ panels, columns }) => [
-        ...[panels.address + (isTurned ? from / panelLanes : 0) * panels.panelBytes, panels.panelBytes, columns.lanes * panelLanes * 4],
-        ...[columns.base, this.table(columns.dims) + (isTurned ? 0 : from * 4)],
+      ...[place.base, table + from * 4, Number(accumulate), links.length, this.scratch + thread * scratchBytes],
+      ...links.flatMap(({ panels, columns, panelSpan, columnSpan }) => [
+        ...("span" in panels
+          ? [panels.address + (isTurned ? from / panelLanes : 0) * panels.panelBytes, panels.panelBytes]
+          : [panels.base, this.table(panels.dims)]),
+        ...[columns.lanes, columns.base, this.table(columns.dims) + (isTurned ? 0 : from * 4)],
+        ...[panelSpan + thread * spanPitch, columnSpan + thread * spanPitch],
       ]),
     ];
     const operands = [
       { place, write: true, ownLanes: !isTurned, ownColumns: true },
       ...links.map(({ columns }) => ({ place: columns, write: false, ownLanes: false, ownColumns: !isTurned })),
+      ...links.flatMap(({ panels }) => ("span" in panels ? [] : [{ place: panels, write: false, ownLanes: false, ownColumns: false }])),
     ];
-    // Each thread packs the panels of its own lanes.
-    const byLanes = packs.length > 0 || (isTurned && place.count < wholePanels) || undefined;
-    this.recordColumns(emitMatmul(this.module, orientation), place.count, words, operands, byLanes);
+    const kernel = emitMatmul(this.module, { orientation, source, fused: this.fused });
+    this.recordColumns(kernel, place.count, words, operands, ranges);
+  }
+
+  /** The address of thread 0's span, the same for every thread. */
+  private knownSpan({ low, high }: Span): number {
+    return this.layout.memory.table(`span ${low} ${high}`, () => {
+      const words = new Int32Array((this.threads * spanPitch) / 4);
+      for (let thread = 0; thread < this.threads; thread++) words.set([low, high], (thread * spanPitch) / 4);
+      return words;
+    });
+  }
+
+  private constantSpan({ source, span }: Panels): number {
+    return this.knownSpan(source === "float16" ? float16Span : span);
+  }
+
+  /** The address of thread 0's span of what each thread reads of an operand, found by a record where it is not known: its own columns, or all. */
+  private span(place: Place, count: number, ranges: Ranges, ownColumns: boolean): number {
+    if (!this.fused || place.dtype === "float16") return this.knownSpan(float16Span);
+    const isWhole = ranges === "lanes" || !ownColumns;
+    const key = [place.base, place.lanes, ...place.dims.flatMap(({ size, stride }) => [size, stride]), isWhole].join();
+    const known = this.spans.find(key);
+    if (known !== undefined) return known;
+    const address = this.layout.memory.allocate(this.threads * spanPitch);
+    const table = this.table(place.dims);
+    const words = (from: number, to: number, thread: number) => {
+      const [first, end] = isWhole ? [0, place.count] : [from, to];
+      return [place.lanes, (end - first) * 4, place.base, table + first * 4, address + thread * spanPitch];
+    };
+    this.recordColumns(emitSpan(this.module), count, words, [{ place, write: false, ownLanes: false, ownColumns: !isWhole }], ranges);
+    this.spans.add(key, place, address);
+    return address;
   }
 
   private transpose(operation: Transpose): void {
@@ -350,7 +387,7 @@ class Translator {
   }
 }
 
-/** Lays the program out in `layout` and translates it for that number of threads. */
-export function translate(loaded: LoadedProgram, layout: Layout, threads: number): Translation {
-  return new Translator(loaded, layout, threads).translate();
+/** Lays the program out in `layout` and translates it for that number of threads; `fused`: the host has fused multiply-add. */
+export function translate(loaded: LoadedProgram, layout: Layout, threads: number, fused = hasFusedMultiplyAdd()): Translation {
+  return new Translator(loaded, layout, threads, fused).translate();
 }

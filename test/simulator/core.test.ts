@@ -12,22 +12,27 @@ type Inputs = ReadonlyMap<string, TensorData>;
 
 function expectBits(loaded: LoadedProgram, inputs: Inputs, threads: readonly number[]): void {
   const expected = interpret(loaded, inputs);
-  for (const count of threads) {
-    const core = createCore(loaded, { threads: count });
+  for (const options of [...threads.map((count) => ({ threads: count })), { threads: 1, fusedMultiplyAdd: false }]) {
+    const core = createCore(loaded, options);
     for (let request = 0; request < 2; request++) {
       const actual = core.run(inputs);
-      for (const [name, data] of expected) expect(actual.get(name), `${name} on ${count} threads`).toEqual(data);
+      for (const [name, data] of expected) expect(actual.get(name), `${name} on ${options.threads} threads`).toEqual(data);
     }
     core.dispose();
   }
 }
 
-/** out = relu(w^T x), w from a constant or an input, `taps` accumulated K tiles, N columns, M lanes. */
-function product(k: number, m: number, n: number, taps: number, constant: boolean): [LoadedProgram, Inputs] {
+const constantsOf = (data: Readonly<Record<string, TensorData>>, constant: string | undefined) =>
+  new Map(Object.entries(data).flatMap(([name, values]): [string, Uint8Array][] => (name === constant ? [[name, bytesOf(values)]] : [])));
+const inputsOf = (data: Readonly<Record<string, TensorData>>, constant: string | undefined): Inputs =>
+  new Map(Object.entries(data).filter(([name]) => name !== constant));
+
+/** out = relu(w^T x), each from an input or a constant, `taps` accumulated K tiles, N columns, M lanes. */
+function product(k: number, m: number, n: number, taps: number, constant: "w" | "x" | undefined): [LoadedProgram, Inputs] {
   const random = seeded(k * 1000 + m * 10 + n);
   const buffers: Buffer[] = [
-    dram("x", "input", "bfloat16", [k, taps + n]),
-    dram("w", constant ? "constant" : "input", "bfloat16", [taps, k, m]),
+    dram("x", constant === "x" ? "constant" : "input", "bfloat16", [k, taps + n]),
+    dram("w", constant === "w" ? "constant" : "input", "bfloat16", [taps, k, m]),
     dram("y", "output", "bfloat16", [m, n]),
     chip("xs", "sbuf", "bfloat16", taps + n, 0),
     chip("ws", "sbuf", "bfloat16", taps * m, 4096),
@@ -53,16 +58,7 @@ function product(k: number, m: number, n: number, taps: number, constant: boolea
   );
   const x = randomData(random, "bfloat16", k * (taps + n));
   const w = randomData(random, "bfloat16", taps * k * m);
-  const constants = new Map<string, Uint8Array>(constant ? [["w", bytesOf(w)]] : []);
-  const inputs = new Map<string, TensorData>(
-    constant
-      ? [["x", x]]
-      : [
-          ["x", x],
-          ["w", w],
-        ],
-  );
-  return [program(buffers, operations, constants), inputs];
+  return [program(buffers, operations, constantsOf({ x, w }, constant)), inputsOf({ x, w }, constant)];
 }
 
 describe("matmul", () => {
@@ -76,19 +72,19 @@ describe("matmul", () => {
     [128, 61, 7, 2],
     // Enough columns for threads to share them out.
     [40, 23, 251, 2],
-  ])("K %i, M %i, N %i, %i taps: the bits of a Math.fround loop, constant weights or not, 1 to 3 threads", (k, m, n, taps) => {
-    for (const constant of [true, false]) expectBits(...product(k, m, n, taps, constant), [1, 2, 3]);
+  ])("K %i, M %i, N %i, %i taps: the bits of a Math.fround loop, one operand constant or none, 1 to 3 threads", (k, m, n, taps) => {
+    for (const constant of ["w", "x", undefined] as const) expectBits(...product(k, m, n, taps, constant), [1, 2, 3]);
   });
 
   it("packs again when the weights' place is filled anew, by partitions of another length too, and where a write takes part away", () => {
     const random = seeded(5);
     const buffers: Buffer[] = [
-      dram("x", "input", "float32", [8, 4]),
-      dram("w", "constant", "float32", [2, 8, 8]),
-      dram("y", "output", "float32", [4, 8, 4]),
-      chip("xs", "sbuf", "float32", 4, 0),
-      chip("ws", "sbuf", "float32", 8, 64),
-      chip("ys", "sbuf", "float32", 4, 256),
+      dram("x", "input", "bfloat16", [8, 4]),
+      dram("w", "constant", "bfloat16", [2, 8, 8]),
+      dram("y", "output", "bfloat16", [4, 8, 4]),
+      chip("xs", "sbuf", "bfloat16", 4, 0),
+      chip("ws", "sbuf", "bfloat16", 8, 64),
+      chip("ys", "sbuf", "bfloat16", 4, 256),
       chip("p", "psum", "float32", 4, 0),
     ];
     const fill = (tile: number): Operation => ({
@@ -107,8 +103,43 @@ describe("matmul", () => {
       ...[{ kind: "dma", out: rows("ws", 0, 8, [8]), in: { ...planes("w", 2, 32), partitionStride: 40 } } as const, ...use(3)],
       ...[{ kind: "memset", out: rows("ws", 0, 3, [2], 1), value: 0.25 } as const, ...use(2)],
     ];
-    const constants = new Map([["w", bytesOf(randomData(random, "float32", 128))]]);
-    expectBits(program(buffers, operations, constants), new Map([["x", randomData(random, "float32", 32)]]), [1, 2]);
+    const constants = new Map([["w", bytesOf(randomData(random, "bfloat16", 128))]]);
+    expectBits(program(buffers, operations, constants), new Map([["x", randomData(random, "bfloat16", 32)]]), [1, 2]);
+  });
+
+  /** Exponents as numbers of 16 bits: products around FP32's least numbers, its greatest, and infinities. */
+  it.each([
+    ["tiny products", "bfloat16", [0x0000, 0x0080], [0x1e80, 0x2080]],
+    ["subnormal numbers", "bfloat16", [0x0000, 0x0003], [0x3f00, 0x3f80]],
+    ["overflowing products", "bfloat16", [0x5e80, 0x6080], [0x5e80, 0x6000]],
+    ["infinities and NaN", "bfloat16", [0x3f00, 0x4000], [0x7f7e, 0x7f82]],
+    ["mild and wild numbers", "bfloat16", [0x3f00, 0x4000], [0x0000, 0x7f7f]],
+    ["all of FLOAT16", "float16", [0x0000, 0x7bff], [0x0000, 0x7bff]],
+  ] as const)("%s: the bits of a multiplication and an addition, fused or not", (_, dtype, left, right) => {
+    const [k, m, n] = [40, 20, 12];
+    const random = seeded(7);
+    const numbers = (count: number, [low, high]: readonly [number, number]) =>
+      Uint16Array.from({ length: count }, () => low + Math.floor(random() * (high - low)) + (random() < 0.5 ? 0x8000 : 0));
+    for (const constant of ["w", "x", undefined]) {
+      const buffers: Buffer[] = [
+        dram("x", constant === "x" ? "constant" : "input", dtype, [k, n]),
+        dram("w", constant === "w" ? "constant" : "input", dtype, [k, m]),
+        dram("y", "output", "float32", [m, n]),
+        chip("xs", "sbuf", dtype, n, 0),
+        chip("ws", "sbuf", dtype, m, 4096),
+        chip("ys", "sbuf", "float32", n, 8192),
+        chip("p", "psum", "float32", n, 0),
+      ];
+      const operations: Operation[] = [
+        { kind: "dma", out: rows("xs", 0, k, [n]), in: planes("x", k, n) },
+        { kind: "dma", out: rows("ws", 0, k, [m]), in: planes("w", k, m) },
+        { kind: "matmul", out: rows("p", 0, m, [n]), stationary: rows("ws", 0, k, [m]), moving: rows("xs", 0, k, [n]), accumulate: false },
+        { kind: "copy", out: rows("ys", 0, m, [n]), in: rows("p", 0, m, [n]) },
+        { kind: "dma", out: planes("y", m, n), in: rows("ys", 0, m, [n]) },
+      ];
+      const [x, w] = [numbers(k * n, left), numbers(k * m, right)];
+      expectBits(program(buffers, operations, constantsOf({ x, w }, constant)), inputsOf({ x, w }, constant), [1, 2]);
+    }
   });
 });
 
@@ -290,7 +321,7 @@ describe("streams", () => {
 
 describe("createCore", () => {
   it("refuses inputs that are missing or of the wrong size", () => {
-    const [loaded] = product(4, 4, 4, 1, true);
+    const [loaded] = product(4, 4, 4, 1, "w");
     const core = createCore(loaded, { threads: 1 });
     expect(() => core.run(new Map())).toThrow("no elements for input x");
     expect(() => core.run(new Map([["x", new Uint16Array(3)]]))).toThrow("3 elements, not 20");
@@ -303,8 +334,8 @@ it("refuses a program whose memory image is too large", () => {
 });
 
 it("cores take turns on the same threads, whichever is disposed of first", () => {
-  const [first, inputs] = product(64, 32, 200, 2, true);
-  const [second, others] = product(100, 40, 300, 1, false);
+  const [first, inputs] = product(64, 32, 200, 2, "w");
+  const [second, others] = product(100, 40, 300, 1, undefined);
   const wanted = [interpret(first, inputs), interpret(second, others)];
   for (const order of [
     [0, 1],

@@ -10,6 +10,7 @@ export type CompiledModule = object;
 
 export interface WebAssemblyHost {
   readonly Memory: new (type: { initial: number; maximum: number; shared: true }) => SharedMemory;
+  readonly validate: (bytes: Uint8Array<ArrayBuffer>) => boolean;
   readonly Module: new (bytes: Uint8Array) => CompiledModule;
   readonly Instance: new (
     module: CompiledModule,
@@ -18,7 +19,9 @@ export interface WebAssemblyHost {
 }
 
 function isHost(value: unknown): value is WebAssemblyHost {
-  return typeof value === "object" && value !== null && "Memory" in value && "Module" in value && "Instance" in value;
+  return (
+    typeof value === "object" && value !== null && "Memory" in value && "validate" in value && "Module" in value && "Instance" in value
+  );
 }
 
 function find(): WebAssemblyHost {

@@ -28,6 +28,9 @@ const simd = {
   "v128.andnot": 79,
   "v128.or": 80,
   "v128.xor": 81,
+  "i16x8.sub": 145,
+  "i16x8.min_u": 151,
+  "i16x8.max_u": 153,
   "i32x4.add": 174,
   "i32x4.sub": 177,
   "i32x4.mul": 181,
@@ -111,6 +114,8 @@ const i32Binary = {
   "i32.shr_u": 0x76,
 } as const;
 
+const simdTernary = { "v128.bitselect": 82, "f32x4.relaxed_madd": 261 } as const;
+
 const f64Compare = { "f64.eq": 0x61, "f64.ne": 0x62, "f64.lt": 0x63, "f64.gt": 0x64, "f64.le": 0x65, "f64.ge": 0x66 } as const;
 
 const f64Binary = { "f64.add": 0xa0, "f64.sub": 0xa1, "f64.mul": 0xa2, "f64.div": 0xa3, "f64.copysign": 0xa6 } as const;
@@ -133,7 +138,7 @@ export const operations: ReadonlyMap<string, Signature> = new Map([
   ...signatures(simd, 0xfd, "v128", ["v128", "v128"]),
   ...signatures(simdUnary, 0xfd, "v128", ["v128"]),
   ...signatures(simdShift, 0xfd, "v128", ["v128", "i32"]),
-  ...signatures({ "v128.bitselect": 82 }, 0xfd, "v128", ["v128", "v128", "v128"]),
+  ...signatures(simdTernary, 0xfd, "v128", ["v128", "v128", "v128"]),
   ...signatures({ "v128.any_true": 83 }, 0xfd, "i32", ["v128"]),
   ...signatures({ "i32x4.splat": 17 }, 0xfd, "v128", ["i32"]),
   ...signatures({ "f32x4.splat": 19 }, 0xfd, "v128", ["f32"]),
@@ -154,7 +159,7 @@ export type VectorOperation =
   | keyof typeof simd
   | keyof typeof simdUnary
   | keyof typeof simdShift
-  | "v128.bitselect"
+  | keyof typeof simdTernary
   | "i32x4.splat"
   | "f32x4.splat";
 export type I32Operation = keyof typeof i32Binary | keyof typeof f64Compare | "i32.eqz" | "v128.any_true";

@@ -2,7 +2,18 @@
  * What all kernels share. A kernel is `(arguments address, thread, threads)`. Lanes (partitions, relative to the access's start) are
  * shared out in groups of 16, one 64-byte line: group g belongs to thread g mod threads.
  */
-import { add, type FunctionBuilder, type FunctionType, i32, type Local, multiply, scalar, select } from "../emitter.js";
+import {
+  add,
+  type FunctionBuilder,
+  type FunctionType,
+  i32,
+  type Local,
+  multiply,
+  scalar,
+  select,
+  shuffleWords,
+  type V128,
+} from "../emitter.js";
 
 export const kernelType: FunctionType = { parameters: ["i32", "i32", "i32"] };
 export const groupLanes = 16;
@@ -34,4 +45,16 @@ export function forLanes(
     f.set(lane, add(lane, step));
     f.set(lane, add(lane, select(scalar("i32.and", lane, i32(groupBytes - 1)), i32(0), skip)));
   });
+}
+
+/** Four vectors of four as the four of their first, second, third and fourth words. */
+export function turn(f: FunctionBuilder, [a, b, c, d]: readonly Local<"v128">[]): V128[] {
+  const [ab0, ab1] = [f.let(shuffleWords(a, b, [0, 4, 1, 5])), f.let(shuffleWords(a, b, [2, 6, 3, 7]))];
+  const [cd0, cd1] = [f.let(shuffleWords(c, d, [0, 4, 1, 5])), f.let(shuffleWords(c, d, [2, 6, 3, 7]))];
+  return [
+    shuffleWords(ab0, cd0, [0, 1, 4, 5]),
+    shuffleWords(ab0, cd0, [2, 3, 6, 7]),
+    shuffleWords(ab1, cd1, [0, 1, 4, 5]),
+    shuffleWords(ab1, cd1, [2, 3, 6, 7]),
+  ];
 }

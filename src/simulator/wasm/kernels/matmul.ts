@@ -1,9 +1,11 @@
 /**
- * Matmul with one operand packed in panels, [16 panel lanes][k][16], and the other's positions, the columns, reached through tables of byte
- * offsets. A record is a chain of matmuls (links) into one PSUM access; sums stay in registers from link to link, which gives the bits of one
+ * Matmul with one operand in panels (`panels.ts`) and the other's positions, the columns, reached through tables of byte offsets. A record is a chain
+ * of matmuls (links) into one PSUM access; sums stay in registers from link to link, which gives the bits of one
  * matmul after the other, since each goes on from the sum before it. `straight`: panel lanes are the lanes of `out`, columns its free positions; `turned`: the
- * other way round, for a constant moving operand. Which operand is packed changes no bit: a product is the same either way round.
+ * other way round, for a constant moving operand. Which operand is in panels changes no bit: a product is the same either way round.
  */
+
+import { hardware } from "../../../hardware/hardware.js";
 import {
   add,
   type FunctionBuilder,
@@ -16,13 +18,13 @@ import {
   type ModuleBuilder,
   multiply,
   scalar,
+  type V128,
   vector,
 } from "../emitter.js";
-import { groupLanes, kernelParameters, kernelType } from "./common.js";
+import { kernelParameters, kernelType } from "./common.js";
+import { emitLoadPanel, type PanelSource, panelArguments, panelLanes, panelRowBytes } from "./panels.js";
+import { isExact, spanPitch } from "./span.js";
 
-/** One panel holds the lanes of a group, so that threads that share lanes share out panels. */
-export const panelLanes = groupLanes;
-const panelRowBytes = panelLanes * 4;
 const vectors = Array.from({ length: panelLanes / 4 }, (_, index) => index);
 
 /** Columns that the kernel multiplies at once: 2 x 16 sums take 8 registers, which V8 keeps there. */
@@ -30,10 +32,34 @@ export const tileColumns = 2;
 
 export type Orientation = "straight" | "turned";
 
-/** Words of the record's arguments. `outTable` has an entry for each column (straight) or panel lane (turned). */
-export const matmulArguments = { lanes: 0, columnBytes: 1, outBase: 2, outTable: 3, accumulate: 4, links: 5, firstLink: 6 } as const;
-/** Words of a link, from its start. */
-export const linkArguments = { panels: 0, panelBytes: 1, rowBytes: 2, columnBase: 3, columnTable: 4, words: 5 } as const;
+/** One way to compute: which operand is in panels, where they come from, and whether to use fused multiply-add where that changes no bit. */
+export interface MatmulForm {
+  readonly orientation: Orientation;
+  readonly source: PanelSource;
+  readonly fused: boolean;
+}
+
+/**
+ * Words of the record's arguments. `outTable` has an entry for each column (straight) or panel lane (turned). `scratch`: of thread 0; the next
+ * thread's is `scratchBytes` further.
+ */
+export const matmulArguments = {
+  lanes: 0,
+  columnBytes: 1,
+  outBase: 2,
+  outTable: 3,
+  accumulate: 4,
+  links: 5,
+  scratch: 6,
+  firstLink: 7,
+} as const;
+/** Words of a link, from its start: those of its panels, then these. Spans: of thread 0. */
+export const linkArguments = { ...panelArguments, columnBase: 3, columnTable: 4, panelSpan: 5, columnSpan: 6, words: 7 } as const;
+
+/** Links of a chain; more go on from PSUM. */
+export const maximumLinks = 32;
+/** Scratch memory of a thread: a panel of each link. */
+export const scratchBytes = maximumLinks * hardware.sbufPartitions * panelRowBytes;
 
 /** Parameters of a tile: the record, the panel, the byte offset of its first column in tables, lanes left from the panel on. */
 interface Tile {
@@ -94,10 +120,11 @@ function turnedOutputs(f: FunctionBuilder, { record, panel, column, lanes, maske
   };
 }
 
-/** Emits `columns` x 16 outputs: (record, panel, column, lanes) as `Tile` has them. */
-function tile(module: ModuleBuilder, orientation: Orientation, columns: number, masked: boolean): FunctionBuilder {
-  return module.once(`tile ${orientation} ${columns} ${masked}`, { parameters: ["i32", "i32", "i32", "i32"] }, (f) => {
-    const [record, panel, column, lanes] = [0, 1, 2, 3].map((index) => f.parameter(index, "i32"));
+/** Emits `columns` x 16 outputs: (record, panel, column, lanes) as `Tile` has them, and the panel's rows in scratch memory. */
+function tile(module: ModuleBuilder, orientation: Orientation, fused: boolean, columns: number, masked: boolean): FunctionBuilder {
+  const name = `tile ${orientation} ${fused} ${columns} ${masked}`;
+  return module.once(name, { parameters: ["i32", "i32", "i32", "i32", "i32"] }, (f) => {
+    const [record, panel, column, lanes, scratch] = [0, 1, 2, 3, 4].map((index) => f.parameter(index, "i32"));
     const each = Array.from({ length: columns }, (_, index) => index);
     const sums = each.map(() => vectors.map(() => f.local("v128")));
     const outputs = (orientation === "straight" ? straightOutputs : turnedOutputs)(f, { record, panel, column, lanes, masked, sums });
@@ -105,24 +132,25 @@ function tile(module: ModuleBuilder, orientation: Orientation, columns: number, 
     const links = f.let(loadI32(record, matmulArguments.links * 4));
     const link = f.let(add(record, matmulArguments.firstLink * 4));
     const argument = (index: number) => loadI32(link, index * 4);
-    const [weights, end, splat] = [f.local("i32"), f.local("i32"), f.local("v128")];
+    const [row, end, splat] = [f.let(scratch), f.local("i32"), f.local("v128")];
     const held = vectors.map(() => f.local("v128"));
     const values = each.map(() => f.local("i32"));
+    const multiplyAdd = (a: V128, b: V128, sum: V128) =>
+      fused ? vector("f32x4.relaxed_madd", a, b, sum) : vector("f32x4.add", sum, vector("f32x4.mul", a, b));
     f.while(links, () => {
-      f.set(weights, add(argument(linkArguments.panels), multiply(panel, argument(linkArguments.panelBytes))));
-      f.set(end, add(weights, argument(linkArguments.rowBytes)));
+      f.set(end, add(row, multiply(argument(linkArguments.rows), panelRowBytes)));
       for (const c of each) {
         f.set(values[c], add(argument(linkArguments.columnBase), loadI32(add(argument(linkArguments.columnTable), column), c * 4)));
       }
       f.doWhile(() => {
-        for (const v of vectors) f.set(held[v], loadVector(weights, v * 16));
+        for (const v of vectors) f.set(held[v], loadVector(row, v * 16));
         for (const c of each) {
           f.set(splat, loadSplat(values[c]));
-          for (const v of vectors) f.set(sums[c][v], vector("f32x4.add", sums[c][v], vector("f32x4.mul", splat, held[v])));
+          for (const v of vectors) f.set(sums[c][v], multiplyAdd(splat, held[v], sums[c][v]));
         }
         for (const c of each) f.set(values[c], add(values[c], 4));
-        f.set(weights, add(weights, panelRowBytes));
-        return scalar("i32.lt_u", weights, end);
+        f.set(row, add(row, panelRowBytes));
+        return scalar("i32.lt_u", row, end);
       });
       f.set(link, add(link, linkArguments.words * 4));
       f.set(links, add(links, -1));
@@ -132,15 +160,27 @@ function tile(module: ModuleBuilder, orientation: Orientation, columns: number, 
 }
 
 /** The chained matmul kernel. */
-export function emitMatmul(module: ModuleBuilder, orientation: Orientation): FunctionBuilder {
-  return module.once(`matmul ${orientation}`, kernelType, (f) => {
+export function emitMatmul(module: ModuleBuilder, { orientation, source, fused }: MatmulForm): FunctionBuilder {
+  return module.once(`matmul ${orientation} ${source} ${fused}`, kernelType, (f) => {
     const p = kernelParameters(f);
-    const lanes = f.let(loadI32(p.arguments, matmulArguments.lanes * 4));
-    const columnBytes = f.let(loadI32(p.arguments, matmulArguments.columnBytes * 4));
+    const argument = (index: number) => f.let(loadI32(p.arguments, index * 4));
+    const lanes = argument(matmulArguments.lanes);
+    const columnBytes = argument(matmulArguments.columnBytes);
+    const scratch = f.let(add(argument(matmulArguments.scratch), multiply(p.thread, scratchBytes)));
     const panels = f.let(scalar("i32.div_u", add(lanes, panelLanes - 1), i32(panelLanes)));
-    const [panel, column, rest] = [f.local("i32"), f.local("i32"), f.local("i32")];
-    const columns = (masked: boolean) => {
-      const multiplyTile = (count: number) => f.call(tile(module, orientation, count, masked), p.arguments, panel, column, rest);
+    const [panel, column, rest, links, link, to] = Array.from({ length: 6 }, () => f.local("i32"));
+    const eachLink = (body: () => void) => {
+      f.set(links, loadI32(p.arguments, matmulArguments.links * 4));
+      f.set(link, add(p.arguments, matmulArguments.firstLink * 4));
+      f.while(links, () => {
+        body();
+        f.set(link, add(link, linkArguments.words * 4));
+        f.set(links, add(links, -1));
+      });
+    };
+    const columns = (isFused: boolean, masked: boolean) => {
+      const multiplyTile = (count: number) =>
+        f.call(tile(module, orientation, isFused, count, masked), p.arguments, panel, column, rest, scratch);
       f.set(column, i32(0));
       f.while(scalar("i32.le_s", add(column, tileColumns * 4), columnBytes), () => {
         multiplyTile(tileColumns);
@@ -150,47 +190,33 @@ export function emitMatmul(module: ModuleBuilder, orientation: Orientation): Fun
         f.if(scalar("i32.eq", add(column, tail * 4), columnBytes), () => multiplyTile(tail));
       }
     };
-    f.for(panel, p.thread, panels, p.threads, () => {
-      f.set(rest, scalar("i32.sub", lanes, multiply(panel, panelLanes)));
+    const multiplyPanel = (isFused: boolean) =>
       f.if(
         scalar("i32.ge_s", rest, i32(panelLanes)),
-        () => columns(false),
-        () => columns(true),
+        () => columns(isFused, false),
+        () => columns(isFused, true),
       );
-    });
-  });
-}
-
-/** Words of a packing record: copies stationary[k, m] from SBUF into panels. */
-export const packArguments = { lanes: 0, rows: 1, base: 2, table: 3, panels: 4, panelBytes: 5 } as const;
-
-/** Packs a stationary operand that is not constant. Each thread packs the panels that it will multiply with. */
-export function emitPack(module: ModuleBuilder): FunctionBuilder {
-  return module.once("pack", kernelType, (f) => {
-    const p = kernelParameters(f);
-    const argument = (index: number) => f.let(loadI32(p.arguments, index * 4));
-    const lanes = argument(packArguments.lanes);
-    const rows = argument(packArguments.rows);
-    const base = argument(packArguments.base);
-    const table = argument(packArguments.table);
-    const panels = argument(packArguments.panels);
-    const panelBytes = argument(packArguments.panelBytes);
-    const lane = f.local("i32");
-    const row = f.local("i32");
-    const from = f.local("i32");
-    const to = f.local("i32");
-    f.for(lane, 0, lanes, 1, () => {
-      const group = scalar("i32.rem_u", scalar("i32.div_u", lane, i32(groupLanes)), p.threads);
-      f.if(scalar("i32.eq", group, p.thread), () => {
-        f.set(from, add(base, loadI32(add(table, multiply(lane, 4)))));
-        const panel = add(panels, multiply(scalar("i32.div_u", lane, i32(panelLanes)), panelBytes));
-        f.set(to, add(panel, multiply(scalar("i32.and", lane, i32(panelLanes - 1)), 4)));
-        f.for(row, 0, rows, 1, () => {
-          f.storeI32(to, loadI32(from));
-          f.set(from, add(from, 4));
-          f.set(to, add(to, panelRowBytes));
-        });
+    const exact = f.let(i32(1));
+    if (fused) {
+      eachLink(() => {
+        const own = (index: number) => f.let(add(loadI32(link, index * 4), multiply(p.thread, spanPitch)));
+        f.set(exact, scalar("i32.and", exact, isExact(own(linkArguments.panelSpan), own(linkArguments.columnSpan))));
       });
+    }
+    f.for(panel, p.thread, panels, p.threads, () => {
+      f.set(rest, scalar("i32.sub", lanes, multiply(panel, panelLanes)));
+      f.set(to, scratch);
+      eachLink(() => {
+        f.call(emitLoadPanel(module, source), link, panel, rest, to);
+        f.set(to, add(to, multiply(loadI32(link, linkArguments.rows * 4), panelRowBytes)));
+      });
+      if (!fused) multiplyPanel(false);
+      else
+        f.if(
+          exact,
+          () => multiplyPanel(true),
+          () => multiplyPanel(false),
+        );
     });
   });
 }

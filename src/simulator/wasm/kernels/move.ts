@@ -10,9 +10,8 @@ import {
   type ModuleBuilder,
   multiply,
   scalar,
-  shuffleWords,
 } from "../emitter.js";
-import { groupLanes, kernelParameters, kernelType } from "./common.js";
+import { groupLanes, kernelParameters, kernelType, turn } from "./common.js";
 
 /**
  * A DMA is a table of (out offset, in offset) pairs, each the corner of a block of `rows` x `lanes` elements with a byte stride on each side.
@@ -101,15 +100,10 @@ const copyTurned =
     f.for(row, 0, fullRows, 4, () => {
       f.for(lane, first, fullEnd, 4, () => {
         place();
-        const [a, b, c, d] = [0, 1, 2, 3].map((step) => f.let(loadVector(add(from, scalar("i32.mul", inStep, i32(step))))));
-        const [ab0, ab1] = [f.let(shuffleWords(a, b, [0, 4, 1, 5])), f.let(shuffleWords(a, b, [2, 6, 3, 7]))];
-        const [cd0, cd1] = [f.let(shuffleWords(c, d, [0, 4, 1, 5])), f.let(shuffleWords(c, d, [2, 6, 3, 7]))];
-        const turned = [
-          shuffleWords(ab0, cd0, [0, 1, 4, 5]),
-          shuffleWords(ab0, cd0, [2, 3, 6, 7]),
-          shuffleWords(ab1, cd1, [0, 1, 4, 5]),
-          shuffleWords(ab1, cd1, [2, 3, 6, 7]),
-        ];
+        const turned = turn(
+          f,
+          [0, 1, 2, 3].map((step) => f.let(loadVector(add(from, scalar("i32.mul", inStep, i32(step)))))),
+        );
         for (const [step, value] of turned.entries()) f.storeVector(add(to, scalar("i32.mul", outStep, i32(step))), value);
       });
     });
