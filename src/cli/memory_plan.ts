@@ -7,13 +7,15 @@ import { checkWritable, readText, writeWhole } from "./files.js";
 import { wholeNumber } from "./flags.js";
 import { type Streams, Terminal } from "./terminal.js";
 
-/** Under a minute for instances as large as MiniMalloc's. */
-const NODE_LIMIT = 5e6;
+/** Nodes times buffers that are searched by default, as each node looks at many: under a minute. */
+const WORK_LIMIT = 1e9;
+/** Fewer buffers don't make nodes cheaper. */
+const LEAST_BUFFERS = 200;
 
 interface Flags {
   readonly capacity: number;
   readonly output?: string;
-  readonly nodeLimit: number;
+  readonly nodeLimit?: number;
   readonly json?: boolean;
 }
 
@@ -23,7 +25,11 @@ export function addMemoryPlan(program: Command, streams: Streams): void {
     .description("give buffers (CSV: id,lower,upper,size) offsets so that no two that live at once overlap")
     .requiredOption("--capacity <bytes>", "where every buffer must end", wholeNumber("--capacity", 0, 1e15 - 1))
     .option("--output <file>", "write the CSV with the column offset there, not on stdout")
-    .option("--node-limit <n>", "nodes searched before it gives up", wholeNumber("--node-limit", 0, 1e12), NODE_LIMIT)
+    .option(
+      "--node-limit <n>",
+      "nodes searched before it gives up (default: 5000000, fewer where buffers are many)",
+      wholeNumber("--node-limit", 0, 1e12),
+    )
     .option("--json", "print one JSON object")
     .action((file: string, flags: Flags) => {
       const began = performance.now();
@@ -32,7 +38,8 @@ export function addMemoryPlan(program: Command, streams: Streams): void {
       if (output) checkWritable(output);
       const tooLarge = items.find((item) => item.size > capacity);
       if (tooLarge) throw userError("NCC0604", { file, capacity, reason: `buffer ${tooLarge.id} alone has ${tooLarge.size}` });
-      const { offsets, peak, bound, fits, nodes, impossible } = allocate(items, { capacity, goal: capacity, nodeLimit: flags.nodeLimit });
+      const nodeLimit = flags.nodeLimit ?? Math.ceil(WORK_LIMIT / Math.max(LEAST_BUFFERS, items.length));
+      const { offsets, peak, bound, fits, nodes, impossible } = allocate(items, { capacity, goal: capacity, nodeLimit });
       if (bound > capacity) throw userError("NCC0604", { file, capacity, reason: `${bound} live at once` });
       if (impossible) throw userError("NCC0604", { file, capacity, reason: `every arrangement was tried, in ${nodes} nodes` });
       if (!fits) throw userError("NCC0605", { file, capacity, nodes, peak, bound });

@@ -37,7 +37,7 @@ describe("neuronc memory-plan", () => {
     ["NCC0604", [three, "--capacity", "4"]],
     ["NCC0604", [three, "--capacity", "2"]],
     ["NCC0604", [impossible, "--capacity", "5"]],
-    ["NCC0605", [hard, "--capacity", "10000", "--node-limit", "50"]],
+    ["NCC0605", [hard, "--capacity", "10000", "--node-limit", "5"]],
     ["NCC0603", [empty, "--capacity", "4"]],
     ["NCC0802", [folder, "--capacity", "4"]],
     ["NCC0802", [join(folder, "none.csv"), "--capacity", "4"]],

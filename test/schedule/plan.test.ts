@@ -3,9 +3,11 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { allocate } from "../../src/schedule/allocate.js";
+import { joinBlocks, unpack } from "../../src/schedule/plan/blocks.js";
 import { parseMemoryInstance, printMemoryPlan } from "../../src/schedule/plan/instance.js";
+import { independentParts } from "../../src/schedule/plan/parts.js";
 import { search } from "../../src/schedule/plan/restarts.js";
-import { cutSquare, overlaps, possible } from "./placements.js";
+import { cutSquare, numbers, overlaps, possible } from "./placements.js";
 
 const fewItems = fc
   .array(fc.record({ lower: fc.nat(7), length: fc.integer({ min: 1, max: 5 }), size: fc.integer({ min: 1, max: 4 }) }), { maxLength: 7 })
@@ -34,7 +36,7 @@ describe("search", () => {
   it("finds the same in the same number of nodes, and stops at its limit", () => {
     const items = cutSquare(1000, 50, 7);
     expect(search(items, 1000, 300_000)).toEqual(search(items, 1000, 300_000));
-    expect(search(cutSquare(10_000, 300, 1), 10_000, 123)).toEqual({ outcome: "limit", nodes: 123 });
+    expect(search(cutSquare(10_000, 300, 1), 10_000, 7)).toEqual({ outcome: "limit", nodes: 7 });
   });
 
   it("takes instances of any size", () => {
@@ -45,8 +47,41 @@ describe("search", () => {
       size: 1,
     }));
     expect(search(items, 3, 10_000).outcome).toBe("found");
-    expect(search([...items, ...items], 6, 10_000)).toEqual({ outcome: "limit", nodes: 0 });
+    const unlike = Array.from({ length: 6000 }, (_, index) => ({ id: String(index), lower: index, upper: index + 3, size: 1000 + index }));
+    const { outcome, offsets } = search(unlike, 25_000, 10_000);
+    expect(outcome).toBe("found");
+    expect(unlike.every(({ size }, index) => (offsets?.[index] ?? 0) + size <= 25_000)).toBe(true);
     expect(search([], 0, 10)).toMatchObject({ outcome: "found" });
+  });
+});
+
+describe("independentParts", () => {
+  it("puts what lives through all of a part at its bottom, and cuts what is left where nothing lives", () => {
+    const items = [
+      [0, 9, 5],
+      [0, 4, 3],
+      [0, 2, 1],
+      [2, 4, 1],
+      [4, 7, 2],
+      [6, 9, 2],
+    ].map(([lower, upper, size], index) => ({ id: String(index), lower, upper, size }));
+    const { open, offsets } = independentParts(items);
+    expect([...offsets]).toEqual([0, 5, 8, 8, 0, 0]);
+    expect(open).toEqual([{ items: [4, 5], base: 5 }]);
+  });
+});
+
+describe("joinBlocks", () => {
+  it("joins what lives together and what succeeds, so that any plan of the blocks is one of the items", () => {
+    for (const seed of [1, 2, 3, 4, 5]) {
+      const items = cutSquare(1000, 80, seed);
+      for (const share of [0, 0.3, 1]) {
+        const blocks = joinBlocks(items, share, numbers(seed));
+        expect(blocks.length < items.length).toBe(share > 0);
+        const tops = blocks.map((_, index) => blocks.slice(0, index).reduce((sum, { size }) => sum + size, 0));
+        expect(overlaps(items, unpack(blocks, tops, items.length))).toBe(false);
+      }
+    }
   });
 });
 

@@ -1,9 +1,11 @@
 /**
- * The complete search, started over and over with another order of items and a higher node limit. Search times have heavy tails: one
- * order finds in a hundred nodes what another misses in a million, and nobody knows which.
+ * The complete search of each independent part, started over and over with other blocks of items, another order and a higher node limit. Search
+ * times have heavy tails: one start finds in a hundred nodes what another misses in a million, and nobody knows which.
  */
+import { joinBlocks, singleBlocks, unpack } from "./blocks.js";
 import { type Intervals, intervalsOf } from "./intervals.js";
-import type { AllocationItem } from "./items.js";
+import { type AllocationItem, peakLive } from "./items.js";
+import { independentParts } from "./parts.js";
 import { type Outcome, Search } from "./search.js";
 
 export interface SearchResult {
@@ -17,8 +19,8 @@ export interface SearchResult {
 /** Nodes of the first run beyond one an item, and the growth from run to run. */
 const FIRST_LIMIT = 1500;
 const GROWTH = 1.01;
-/** The search recurses once an item: beyond this it would need too deep a stack. */
-const MAXIMUM_ITEMS = 2000;
+/** The share of runs in which blocks are joined. */
+const JOINED_RUNS = 0.7;
 
 /** A generator of numbers in [0, 1): the same sequence each time (mulberry32). */
 function sequence(): () => number {
@@ -59,18 +61,32 @@ function rankBy(difficulty: readonly (readonly number[])[], exponents: readonly 
 
 /** Offsets that end within `capacity`, for items that all live and have a size. Takes at most `nodeLimit` nodes. */
 export function search(items: readonly AllocationItem[], capacity: number, nodeLimit: number): SearchResult {
-  if (items.length > MAXIMUM_ITEMS) return { outcome: "limit", nodes: 0 };
-  const intervals = intervalsOf(items);
-  const difficulty = difficulties(items, intervals);
+  if (peakLive(items) > capacity) return { outcome: "none", nodes: 0 };
+  const { open, offsets } = independentParts(items);
+  let nodes = 0;
+  for (const part of [...open].sort((a, b) => a.items.length - b.items.length)) {
+    const members = part.items.map((index) => items[index]);
+    const found = searchPart(members, capacity - part.base, nodeLimit - nodes);
+    nodes += found.nodes;
+    if (!found.offsets) return { outcome: found.outcome, nodes };
+    for (const [at, index] of part.items.entries()) offsets[index] = part.base + found.offsets[at];
+  }
+  return { outcome: "found", offsets, nodes };
+}
+
+function searchPart(items: readonly AllocationItem[], capacity: number, nodeLimit: number): SearchResult {
   const random = sequence();
   let nodes = 0;
   for (let count = 0; nodes < nodeLimit; count++) {
-    const rank = rankBy(difficulty, draw(random));
-    const limit = Math.min(nodeLimit - nodes, items.length + Math.ceil(FIRST_LIMIT * GROWTH ** count));
+    const blocks = random() < JOINED_RUNS ? joinBlocks(items, 1 - random() ** 2, random) : singleBlocks(items);
+    const limit = Math.min(nodeLimit - nodes, blocks.length + Math.ceil(FIRST_LIMIT * GROWTH ** count));
+    const intervals = intervalsOf(blocks);
+    const rank = rankBy(difficulties(blocks, intervals), draw(random));
     const run = new Search(intervals, capacity, { rank, focus: count % 2 === 0, nodeLimit: limit });
     const outcome = run.run();
     nodes += run.nodes;
-    if (outcome !== "limit") return outcome === "found" ? { outcome, offsets: run.offsets, nodes } : { outcome, nodes };
+    if (outcome === "found") return { outcome, offsets: unpack(blocks, run.offsets, items.length), nodes };
+    if (outcome === "none" && blocks.length === items.length) return { outcome, nodes };
   }
   return { outcome: "limit", nodes };
 }

@@ -20,6 +20,14 @@ interface Part {
   to: number;
 }
 
+/** An item of a part that was placed, when the trail had the length `mark`; the parts beside that one are still to be solved. */
+interface Choice {
+  readonly item: number;
+  readonly part: Part;
+  readonly waiting: Part[];
+  readonly mark: number;
+}
+
 export interface SearchOptions {
   /** Items of equal least offset are tried in this order: the least rank first. */
   readonly rank: Int32Array;
@@ -86,7 +94,7 @@ export class Search {
     if (!this.#sectionsFit()) return "none";
     const { from, sizes } = this.#intervals;
     const items = [...sizes.keys()].sort((a, b) => from[a] - from[b]);
-    const solved = this.#components(items);
+    const solved = this.#solve(items);
     return solved ? "found" : this.#nodesLeft < 0 ? "limit" : "none";
   }
 
@@ -103,8 +111,8 @@ export class Search {
     }
   }
 
-  /** Splits the unplaced of `items` (sorted by first section) where no item crosses, and solves the parts, the smallest first. */
-  #components(items: readonly number[]): boolean {
+  /** The unplaced of `items` (sorted by first section), split where no item crosses, the smallest part last. */
+  #parts(items: readonly number[]): Part[] {
     const { from, to } = this.#intervals;
     const parts: Part[] = [];
     for (const item of items) {
@@ -117,22 +125,38 @@ export class Search {
       part.items.push(item);
       part.to = Math.max(part.to, to[item]);
     }
-    if (parts.length > 1) parts.sort((a, b) => a.items.length - b.items.length);
-    return parts.every((part) => this.#solve(part));
+    if (parts.length > 1) parts.sort((a, b) => b.items.length - a.items.length);
+    return parts;
   }
 
-  /** Places all items of a part; changes to the state stay, also on failure. */
-  #solve(part: Part): boolean {
+  /** Places all items, a part of them after the other: depth first, without recursion, as there is a choice an item. */
+  #solve(items: readonly number[]): boolean {
+    const choices: Choice[] = [];
+    let waiting = this.#parts(items);
+    let part = waiting.pop();
     for (;;) {
+      if (!part) {
+        const solved = choices.pop();
+        if (!solved) return true;
+        waiting = solved.waiting;
+        part = waiting.pop();
+        continue;
+      }
       if (--this.#nodesLeft < 0) return false;
-      if (!this.#raiseWaiting(part.items)) return false;
-      const item = this.#choose(part);
-      if (item < 0) return false;
-      const mark = this.#trail.length;
-      if (this.#place(item) && this.#components(part.items)) return true;
-      this.#undo(mark);
-      if (this.#nodesLeft < 0) return false;
-      this.#set(this.#status + item, WAITING);
+      const item = this.#raiseWaiting(part.items) ? this.#choose(part) : -1;
+      if (item >= 0) {
+        choices.push({ item, part, waiting, mark: this.#trail.length });
+        if (this.#place(item)) {
+          waiting = this.#parts(part.items);
+          part = waiting.pop();
+          continue;
+        }
+      }
+      const refused = choices.pop();
+      if (!refused) return false;
+      this.#undo(refused.mark);
+      this.#set(this.#status + refused.item, WAITING);
+      ({ part, waiting } = refused);
     }
   }
 
