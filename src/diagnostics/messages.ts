@@ -39,7 +39,7 @@ export const messages = {
   NCC0143: "variable {variable} has no value: {reason}; export the model again after its variables have been restored or initialised",
   NCC0144: "variable {variable} is {declared} in the graph, but {stored} in the checkpoint; graph and variables/ are not of one export",
   NCC0145:
-    "variable {variable} is kept in {count} slices (a partitioned variable), which are not read; export the model without a partitioner",
+    "variable {variable}: tensor {key} of the checkpoint is {what}; graph and variables/ are not of one export, or not all of it was copied",
   NCC0146: "{node}: calls function {function}, which calls itself: {cycle}; a model that is compiled can't recurse",
   NCC0147: "{node}: calls function {function}, which the model does not define",
   NCC0148:

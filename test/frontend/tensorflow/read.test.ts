@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { detectFramework } from "../../../src/frontend/detect.js";
 import type { FlatGraph } from "../../../src/frontend/tensorflow/flat.js";
+import { boxOfText, copyOverlap, sliceKey, wholeBox } from "../../../src/frontend/tensorflow/read/partitions.js";
 import { type ReadOptions, readTensorFlow } from "../../../src/frontend/tensorflow/read/read.js";
 import { floatTensor, type Tensor } from "../../../src/graph/tensor.js";
 import { asyncRefusal } from "../../refusal.js";
@@ -115,9 +116,10 @@ describe("variables", () => {
     expect(await refused(scaling({ w: floatTensor([3], [1, 2, 3]) }))).toContain(
       "NCC0144: variable w is float32[2] in the graph, but float32[3]",
     );
-    expect(
-      await refused(scaling({ w: weights }, { change: (_, entry) => ({ ...entry, slices: [{ extent: [] }, { extent: [] }] }) })),
-    ).toContain("NCC0145: variable w is kept in 2 slices");
+    const sliced = { slices: [{ extent: [{ start: 0, length: 1 }] }, { extent: [{ start: 1, length: 1 }] }] };
+    expect(await refused(scaling({ w: weights }, { change: (_, entry) => ({ ...entry, ...sliced }) }))).toContain(
+      "NCC0145: variable w: tensor w of the checkpoint is not there in all its slices",
+    );
     expect(await refused(scaling({ w: weights }, { change: (_, entry) => ({ ...entry, dtype: 20 }) }))).toContain("NCC0157");
   });
 });
@@ -307,6 +309,41 @@ describe("files", () => {
       writeFileSync(file, changed);
       await readTensorFlow(path).catch((error: unknown) => expect(String(error)).toMatch(/UserError: NCC0/));
     }
+  });
+});
+
+describe("partitioned variables", () => {
+  const slice = (...extent: { start: number; length: number }[]) => ({ extent });
+
+  it("have keys in TensorFlow's ordered code", () => {
+    const hex = (...given: Parameters<typeof sliceKey>) => Buffer.from(sliceKey(...given), "latin1").toString("hex");
+    expect(hex("w", slice({ start: 0, length: 5 }))).toBe("00" + "77" + "0001" + "0101" + "80" + "85");
+    expect(hex("a\0", slice({ start: 64, length: 0 }))).toBe("00" + "6100ff" + "0001" + "0101" + "c040" + "7f");
+    expect(hex("", slice({ start: 2 ** 13, length: 2 ** 48 }))).toBe("00" + "0001" + "0101" + "e02000" + "ff01000000000000");
+  });
+
+  it("are put together and cut", () => {
+    const tensor = Uint8Array.from({ length: 24 }, (_, index) => index);
+    const whole = wholeBox([2, 3, 4]);
+    const middle = [
+      { start: 0, size: 2 },
+      { start: 1, size: 2 },
+      { start: 1, size: 3 },
+    ];
+    const cut = new Uint8Array(12);
+    copyOverlap(tensor, whole, cut, middle, 1);
+    expect([...cut]).toEqual([5, 6, 7, 9, 10, 11, 17, 18, 19, 21, 22, 23]);
+    const back = new Uint8Array(24);
+    copyOverlap(cut, middle, back, whole, 1);
+    expect([...back]).toEqual([...tensor].map((value) => (cut.includes(value) ? value : 0)));
+  });
+
+  it("name their slices in the restore node's text", () => {
+    expect(boxOfText("10 4 0,5:-", [10, 4])).toEqual([
+      { start: 0, size: 5 },
+      { start: 0, size: 4 },
+    ]);
+    for (const text of ["10 4 0,5", "9 4 0,5:-", "10 4 6,5:-", "", "10 4 x:-"]) expect(boxOfText(text, [10, 4])).toBeUndefined();
   });
 });
 

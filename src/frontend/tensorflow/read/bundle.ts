@@ -3,6 +3,7 @@ import { UserError, userError } from "../../../diagnostics/diagnostic.js";
 import { bytesPerElement, type DType, elementCount, type Tensor, viewOf } from "../../../graph/tensor.js";
 import { readRange, readWhole, reasonOf, statsOf, unreadable, withFile } from "../../files.js";
 import { crc32c, masked } from "./crc32c.js";
+import { type Box, boxOfSlice, copyOverlap, overlaps, sliceKey, wholeBox } from "./partitions.js";
 import { type BundleEntry, decode } from "./schema.js";
 import { varint } from "./snappy.js";
 import { readTable } from "./table.js";
@@ -10,8 +11,8 @@ import { staticShape, typeOf } from "./tensor.js";
 
 export interface Bundle {
   readonly keys: ReadonlySet<string>;
-  /** The tensor of a key; `variable` is named in errors. Each call reads it into a buffer of its own. */
-  tensor(key: string, variable: string): Tensor;
+  /** The tensor of a key, or the part of it in a box; `variable` is named in errors. Each call reads it into a buffer of its own. */
+  tensor(key: string, variable: string, box?: (shape: readonly number[]) => Box | undefined): Tensor;
   /** The first string of a key's tensor, as bytes. */
   bytes(key: string): Uint8Array;
 }
@@ -28,20 +29,39 @@ export function openBundle(prefix: string, seen: Set<string>): Bundle | undefine
   const bytes = readWhole(index, stats.size);
   seen.add(index);
   try {
-    const table = new Map([...readTable(bytes)].map(([key, value]) => [Buffer.from(key, "latin1").toString("utf8"), value]));
+    const table = readTable(bytes);
     const head = table.get("");
     if (head === undefined) throw new RangeError("it has no header");
     const header = decode("BundleHeaderProto", head);
-    const entries = new Map([...table].filter(([key]) => key !== "").map(([key, value]) => [key, decode("BundleEntryProto", value)]));
+    const all = [...table].filter(([key]) => key !== "").map(([key, value]) => [key, decode("BundleEntryProto", value)] as const);
+    const slices = new Map(all.filter(([key]) => key.startsWith("\0")));
+    const entries = new Map(
+      all.filter(([key]) => !slices.has(key)).map(([key, entry]) => [Buffer.from(key, "latin1").toString("utf8"), entry]),
+    );
     const shards = { prefix, count: header.num_shards, isBigEndian: header.endianness === 1, seen };
     const entryOf = (key: string, variable: string) => {
       const entry = entries.get(key);
       if (entry === undefined) throw userError("NCC0143", { variable, reason: `the checkpoint has no ${key}` });
       return entry;
     };
+    const tensor: Bundle["tensor"] = (key, variable, box) => {
+      const entry = entryOf(key, variable);
+      if (entry.slices.length === 0 && box === undefined) return readTensor(shards, entry, variable);
+      const shape = staticShape(entry.shape, variable);
+      const bad = (what: string) => userError("NCC0145", { variable, key, what });
+      const wanted = (box ?? wholeBox)(shape);
+      if (wanted === undefined) throw bad("restored from a slice that it has not");
+      const kept = entry.slices.map((slice) => {
+        const part = slices.get(sliceKey(key, slice));
+        const covered = boxOfSlice(slice, shape);
+        if (part === undefined || covered === undefined) throw bad("not there in all its slices");
+        return { covered, part };
+      });
+      return assemble(shards, kept.length === 0 ? [{ covered: wholeBox(shape), part: entry }] : kept, wanted, variable);
+    };
     return {
       keys: new Set(entries.keys()),
-      tensor: (key, variable) => readTensor(shards, entryOf(key, variable), variable),
+      tensor,
       bytes: (key) => readStrings(shards, entryOf(key, key), key)[0],
     };
   } catch (error) {
@@ -57,8 +77,7 @@ interface Shards {
 }
 
 function readTensor(shards: Shards, entry: BundleEntry, variable: string): Tensor {
-  const { slices, crc32c: checksum } = entry;
-  if (slices.length > 0) throw userError("NCC0145", { variable, count: slices.length });
+  const { crc32c: checksum } = entry;
   const dtype = typeOf(entry.dtype);
   if (dtype === undefined || dtype === "resource" || dtype === "variant") {
     throw userError("NCC0157", { tensor: variable, type: dtype ?? entry.dtype });
@@ -73,6 +92,30 @@ function readTensor(shards: Shards, entry: BundleEntry, variable: string): Tenso
   }
   if (shards.isBigEndian) swap(bytes, dtype);
   return { dtype, shape, data: viewOf(dtype, bytes.buffer, bytes.byteOffset, bytes.length) };
+}
+
+/** The part in a box of a tensor of which the bundle keeps parts: those that the box touches are read. */
+function assemble(
+  shards: Shards,
+  kept: readonly { readonly covered: Box; readonly part: BundleEntry }[],
+  wanted: Box,
+  variable: string,
+): Tensor {
+  const shape = wanted.map(({ size }) => size);
+  const read = kept
+    .filter(({ covered }) => overlaps(covered, wanted))
+    .map(({ covered, part }) => ({ covered, tensor: readTensor(shards, part, variable) }));
+  const dtype = read[0]?.tensor.dtype ?? "float32";
+  const width = dtype === "string" ? 0 : bytesPerElement[dtype];
+  const bytes = new Uint8Array(elementCount(shape) * width);
+  for (const {
+    covered,
+    tensor: { data },
+  } of read) {
+    if (Array.isArray(data)) throw userError("NCC0157", { tensor: variable, type: dtype });
+    copyOverlap(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), covered, bytes, wanted, width);
+  }
+  return { dtype, shape, data: viewOf(dtype, bytes.buffer, 0, bytes.length) };
 }
 
 function readStrings(shards: Shards, entry: BundleEntry, variable: string): Buffer[] {

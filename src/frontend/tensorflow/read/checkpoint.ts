@@ -5,6 +5,7 @@ import type { Tensor } from "../../../graph/tensor.js";
 import { reasonOf } from "../../files.js";
 import type { Variable } from "./builder.js";
 import { type Bundle, openBundle } from "./bundle.js";
+import { boxOfText } from "./partitions.js";
 import { decode, type MetaGraphDef, type ObjectReference, type TrackableObjectGraph } from "./schema.js";
 import { type Library, parseTensorName, type SourceGraph } from "./source.js";
 import { shapeOf, tensorOf, typeOf } from "./tensor.js";
@@ -41,8 +42,7 @@ export function variableReader(model: Checkpointed, seen: Set<string>): (variabl
     }
     const { bundle, places } = opened;
     const { key, slice } = places.get(variable.name) ?? namesake(variable, bundle);
-    if (slice !== "") throw userError("NCC0145", { variable: variable.name, count: slice });
-    const tensor = bundle.tensor(key, variable.name);
+    const tensor = bundle.tensor(key, variable.name, slice === "" ? undefined : (shape) => boxOfText(slice, shape));
     checkType(variable, tensor);
     return tensor;
   };

@@ -193,7 +193,11 @@ export interface BundleEntry {
   readonly offset: Wide;
   readonly size: Wide;
   readonly crc32c: number;
-  readonly slices: Many<unknown>;
+  readonly slices: Many<TensorSliceProto>;
+}
+/** An extent without a length is the whole axis. */
+export interface TensorSliceProto {
+  readonly extent: Many<{ readonly start: Wide; readonly length: Wide }>;
 }
 export interface SavedObjectGraph {
   readonly nodes: Many<{ readonly children: Many<ObjectReference> }>;

@@ -71,6 +71,20 @@ def loop_in_condition():
     return {"x": x}, {"y": tf.identity(v1.cond(chosen, loop, lambda: x * 2), "y")}
 
 
+def partitioned():
+    """Variables in pieces along either axis; pieces of more than 63 columns have keys of two bytes a number."""
+
+    def variable(name, shape, pieces, axis):
+        partitioner = v1.fixed_size_partitioner(pieces, axis)
+        return v1.get_variable(name, shape, partitioner=partitioner)
+
+    x, ids = v1.placeholder(tf.float32, [None, 7], "x"), v1.placeholder(tf.int32, [None], "ids")
+    w, u, e = variable("w", [7, 5], 3, 0), variable("u", [5, 150], 2, 1), variable("e", [9, 5], 2, 0)
+    rows = tf.gather(tf.convert_to_tensor(e), ids % 9)
+    y = tf.nn.relu(x @ tf.convert_to_tensor(w) + rows) @ tf.convert_to_tensor(u)
+    return {"x": x, "ids": ids}, {"y": tf.reduce_sum(tf.reshape(y, [-1, 10, 15]), 1, name="y")}
+
+
 class TwoVariables(tf.Module):
     """Variables of one name, read in functions that call functions."""
 
@@ -90,6 +104,7 @@ class TwoVariables(tf.Module):
 
 flat(condition_in_loop, {"x": [3, 4]})
 flat(loop_in_condition, {"x": [2, 4]})
+flat(partitioned, {"x": [3, 7], "ids": [3]})
 folder = os.path.join(here, "two_variables")
 shutil.rmtree(folder, ignore_errors=True)
 module = TwoVariables()
