@@ -3,7 +3,6 @@ import { fromNumbers, numberAt } from "../graph/tensor.js";
 import type { Expression } from "../operators/expression.js";
 import type { Access, AluOp, DeviceType, Operation, Scalar } from "../program/program.js";
 import type { Context } from "./context.js";
-import { fround } from "./numeric.js";
 import { accessOf, jointly, type View } from "./view.js";
 
 /** What stands at a leaf of a formula: a number, one number a partition (FP32), or a box of the output's shape. */
@@ -234,12 +233,8 @@ class ExpressionEmitter {
   #binary(expression: Binary, out: View): void {
     const left = this.#scalarOf(expression.left);
     const right = this.#scalarOf(expression.right);
-    if (left?.kind === "immediate" && right?.kind === "immediate") {
-      const value = fround(expression.op, left.value, right.value);
-      return this.#step(([target]) => ({ kind: "memset", out: target, value }), "vector", [out]);
-    }
-    if (right && !left) return this.#withScalar(expression.left, expression.op, right, false, out);
-    if (left && !right) return this.#withScalar(expression.right, expression.op, left, !commutative.has(expression.op), out);
+    if (right) return this.#withScalar(expression.left, expression.op, right, false, out);
+    if (left) return this.#withScalar(expression.right, expression.op, left, !commutative.has(expression.op), out);
     this.#withTensor(expression, out);
   }
 

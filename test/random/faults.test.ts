@@ -24,6 +24,17 @@ const faults: Readonly<Record<string, Fault>> = {
         output %y
       }`,
   },
+  "a comparison of two numbers inside a formula": {
+    graph: `
+      graph "g" {
+        input %x: float32[1, 1]
+        const %number: float32[1, 1] = [3.75]
+        const %yes: bool[] = [true]
+        %chosen = Where(%yes, %number, %x) @chosen
+        %y = ThresholdedRelu(%chosen) @y
+        output %y
+      }`,
+  },
 };
 
 describe("graphs that once failed", () => {

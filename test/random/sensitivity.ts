@@ -14,7 +14,8 @@ const SAMPLES = 4;
 const sizes = { bfloat16: 2 ** -8, float16: 2 ** -10, float32: 2 ** -20 };
 
 /** Operators whose operands are rounded in every mode. */
-const contractions = new Set(["Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "Attention", "RNN", "GRU", "LSTM"]);
+const recurrent = ["RNN", "GRU", "LSTM"];
+const contractions = new Set(["Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "Attention", ...recurrent]);
 
 export interface Expected {
   readonly value: Tensor;
@@ -29,10 +30,9 @@ export async function expectedOutputs(test: RandomCase): Promise<Map<string, Exp
     const draw = new Draw(test.seed, "sensitivity");
     const run = (disturb: boolean) => {
       const inputs = new Map(test.inputs);
-      for (const { name, dtype, shape, size } of factors) {
-        const values = Float64Array.from({ length: elementCount(shape) }, () =>
-          disturb ? 1 + draw.pick([-1, 1]) * draw.real(size / 2, size) : 1,
-        );
+      for (const { name, dtype, shape, rest, size } of factors) {
+        const moved = () => rest + draw.pick([-1, 1]) * draw.real(size / 2, size);
+        const values = Float64Array.from({ length: elementCount(shape) }, () => (disturb ? moved() : rest));
         inputs.set(name, fromNumbers(dtype, shape, values));
       }
       return session.run(inputs);
@@ -61,15 +61,21 @@ interface Factor {
   readonly name: string;
   readonly dtype: DType;
   readonly shape: readonly number[];
+  /** What changes nothing. */
+  readonly rest: number;
   readonly size: number;
 }
 
-/** The graph with each value that may be rounded times an input of its own, with the batch's extent bound. */
+/**
+ * The graph with each value that may be rounded times an input of its own, with the batch's extent bound. To states of recurrent networks it is
+ * added: what is rounded are the gates inside, of which small states are differences.
+ */
 function withFactors({ graph, inputs, rounded, fastMath }: RandomCase): { graph: Graph; factors: readonly Factor[] } {
   const bound = new Map(graph.types);
   for (const [name, { dtype, shape }] of inputs) bound.set(name, { dtype, shape });
   const typed = inferTypes({ ...graph, types: bound });
   const precision = parsePrecision(fastMath, undefined);
+  const states = new Set(graph.nodes.flatMap((node) => (recurrent.includes(node.op) ? node.outputs : [])));
   const operands = new Set(graph.nodes.flatMap((node) => (contractions.has(node.op) ? node.inputs : [])));
   const types = new Map(typed.types);
   const factors: Factor[] = [];
@@ -81,14 +87,17 @@ function withFactors({ graph, inputs, rounded, fastMath }: RandomCase): { graph:
     const places: (keyof typeof sizes)[] = type.dtype === "float16" ? ["float16"] : [precision.tensors];
     if (operands.has(value)) places.push(precision.matmult);
     if (precision.relayout === "fast") places.push(precision.transposeType);
+    const isState = states.has(value);
+    if (isState) places.push(precision.tensors, precision.matmult);
     const size = Math.max(...places.map((place) => sizes[place]));
-    const factor = { name: `${value}/factor`, dtype: type.dtype, shape, size };
+    const factor = { name: `${value}/factor`, dtype: type.dtype, shape, rest: isState ? 0 : 1, size };
     factors.push(factor);
     types.set(factor.name, { dtype: type.dtype, shape });
     renamed.set(value, `${value}/disturbed`);
     types.set(`${value}/disturbed`, type);
     const name = `${value}/disturb`;
-    return [{ name, op: "Mul", domain: "", inputs: [value, factor.name], outputs: [`${value}/disturbed`], attributes: {}, origins: [] }];
+    const op = isState ? "Add" : "Mul";
+    return [{ name, op, domain: "", inputs: [value, factor.name], outputs: [`${value}/disturbed`], attributes: {}, origins: [] }];
   };
   const nodes: Node[] = [...graph.inputs, ...graph.constants.keys()].flatMap(disturb);
   for (const node of graph.nodes) {
