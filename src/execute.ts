@@ -40,9 +40,10 @@ const simulated: Devices = {
   },
 };
 
-/** What a core takes 64-bit integers as: their 32-bit words, the lower one first. */
+/** What a core takes 64-bit elements as: their 32-bit words, the lower one first. */
 function words(data: TensorData): TensorData {
-  return data instanceof BigInt64Array ? new Int32Array(data.buffer, data.byteOffset, 2 * data.length) : data;
+  const isWide = data instanceof BigInt64Array || data instanceof BigUint64Array || data instanceof Float64Array;
+  return isWide ? new Int32Array(data.buffer, data.byteOffset, 2 * data.length) : data;
 }
 
 function present<T>(values: ReadonlyMap<string, T>, name: string): T {

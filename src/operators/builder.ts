@@ -137,22 +137,30 @@ export class Builder {
 
   /** Adds a node and gives its output's name. */
   op(op: string, inputs: readonly string[], attributes: Readonly<Record<string, Attribute>> = {}): string {
-    const output = this.name(op.toLowerCase());
-    const name = `${this.node.name}/${op.toLowerCase()}_${this.nodes.length}`;
-    const node: Node = { name, op, domain: "", inputs, outputs: [output], attributes, origins: this.node.origins };
-    const type = recordOf(op, "")?.infer(useOf(this.known, node))[0];
-    if (type === undefined) throw new Error(`decomposition of ${this.node.name}: ${op} has no type`);
-    this.types.set(output, type);
-    this.nodes.push(node);
-    return output;
+    return this.all(op, inputs, attributes, 1)[0];
   }
 
-  /** The finished replacement: `results` take the names of the node's outputs; those beyond the node's own are dropped. */
-  finish(results: readonly string[]): Decomposition {
+  /** Adds a node of `count` outputs and gives their names. */
+  all(op: string, inputs: readonly string[], attributes: Readonly<Record<string, Attribute>>, count: number): string[] {
+    const name = `${this.node.name}/${op.toLowerCase()}_${this.nodes.length}`;
+    const outputs = range(0, count).map((index) => this.name(`${op.toLowerCase()}${index || ""}`));
+    const node: Node = { name, op, domain: "", inputs, outputs, attributes, origins: this.node.origins };
+    const types = recordOf(op, "")?.infer(useOf(this.known, node)) ?? [];
+    for (const [index, output] of outputs.entries()) {
+      const type = types[index];
+      if (type === undefined) throw new Error(`decomposition of ${this.node.name}: ${op} has no type`);
+      this.types.set(output, type);
+    }
+    this.nodes.push(node);
+    return outputs;
+  }
+
+  /** The finished replacement: `results` take the names of the node's outputs; those beyond the node's own are dropped, as absent ones are. */
+  finish(results: readonly (string | undefined)[]): Decomposition {
     const names = new Map<string, string>();
     for (const [index, result] of results.entries()) {
       const target = this.node.outputs[index] ?? "";
-      if (target === "") continue;
+      if (target === "" || result === undefined) continue;
       const isOwn = this.types.has(result) && !this.constants.has(result) && !names.has(result);
       names.set(isOwn ? result : this.op("Identity", [result]), target);
     }

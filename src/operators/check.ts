@@ -83,8 +83,7 @@ export function checkNode(graph: Graph, node: Node): Reason | undefined {
   if (record.lowering === undefined) {
     return (record.isConstant ? refuseInputs(record, useOf(graph, node), node.inputs) : undefined) ?? refuseComposite(graph, node);
   }
-  const fault =
-    refuseUse(record, useOf(graph, node), node.inputs) ?? refuseOutputs(graph, node, [...deviceTypes, ...(record.outputTypes ?? [])]);
+  const fault = refuseUse(record, useOf(graph, node), node.inputs) ?? refuseOutputs(graph, node, [...deviceTypes, ...(record.types ?? [])]);
   if (fault) return fault;
   for (const step of node.epilogue ?? []) {
     const stepRecord = recordOf(step.op, "");

@@ -2,7 +2,7 @@
 import { intAttribute, type TensorType } from "../graph/graph.js";
 import { toNumbers } from "../graph/tensor.js";
 import { as, formRecords, indexTypes, one, ownOr, selectedTypes } from "./form.js";
-import { elementTypes, floatTypes, numericTypes } from "./pointwise.js";
+import { elementTypes, floatTypes, movedTypes, numericTypes } from "./pointwise.js";
 import type { OperatorUse } from "./record.js";
 import {
   attributeFault,
@@ -313,7 +313,7 @@ export const indexRecords = formRecords({
     attributes: { upper: int(1) },
     infer: as(0),
     exactness: "exact",
-    types: elementTypes,
+    types: movedTypes,
     summary: "the upper or lower triangle of the matrices, 0 beside it",
   },
 });

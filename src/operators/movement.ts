@@ -2,7 +2,7 @@
 import { type Dim, intAttribute, intsAttribute, stringAttribute, type TensorType } from "../graph/graph.js";
 import { elementCount, isFloat, numberAt } from "../graph/tensor.js";
 import { type AxisMap, compress, LONGEST_LISTED_AXIS, MOST_PIECES, pieceCount, repeated, run, separable, transposed } from "./pieces.js";
-import { elementTypes } from "./pointwise.js";
+import { movedTypes } from "./pointwise.js";
 import type { AttributeSpec, Movement, OperatorRecord, OperatorUse, Reason } from "./record.js";
 import {
   attributeFault,
@@ -50,6 +50,7 @@ export function movementRecord(form: MovementForm): OperatorRecord {
     domain: "",
     attributes: {},
     ...rest,
+    ...(movements ? { types: movedTypes } : {}),
     minInputs: inputs[0],
     maxInputs: inputs[1],
     ...(movements ? { lowering: { kind: "movement" as const, movements } } : {}),
@@ -447,7 +448,6 @@ const forms: readonly MovementForm[] = [
     since: 13,
     inputs: [2, 2],
     attributes: { axis: int(0) },
-    types: elementTypes,
     inputTypes: { 1: ["int32", "int64"] },
     summary: "elements of an axis by indices",
     infer: (use) => typed(use, gatherShape(use)),

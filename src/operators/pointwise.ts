@@ -38,10 +38,16 @@ import {
 export const floatTypes: readonly DType[] = ["float32", "float16", "bfloat16"];
 const unsignedTypes: readonly DType[] = ["uint32", "uint16", "uint8"];
 export const integerTypes: readonly DType[] = ["int32", "int16", "int8", ...unsignedTypes];
+/** Integers that are computed as pairs of 32-bit words. */
+const wideIntegers: readonly DType[] = ["int64", "uint64"];
+const bitTypes: readonly DType[] = [...integerTypes, ...wideIntegers];
 /** Arithmetic of integers wraps at their width; comparing and choosing is exact. */
 export const numericTypes: readonly DType[] = [...floatTypes, ...integerTypes];
 const signedTypes: readonly DType[] = [...floatTypes, "int32", "int16", "int8"];
 export const elementTypes: readonly DType[] = [...numericTypes, "bool"];
+const wholeTypes: readonly DType[] = [...numericTypes, ...wideIntegers];
+/** Everything whose elements can be moved: 64-bit ones as pairs of words. */
+export const movedTypes: readonly DType[] = [...elementTypes, ...wideIntegers, "float64"];
 
 interface Entry {
   readonly since: number;
@@ -54,7 +60,6 @@ interface Entry {
   readonly types?: readonly DType[];
   /** As in the operator's record. */
   readonly inputTypes?: OperatorRecord["inputTypes"];
-  readonly outputTypes?: readonly DType[];
   readonly exactness?: Exactness;
   /** Type of the result; by default that of input 0, which all inputs then share. */
   result?(use: OperatorUse): DType;
@@ -92,7 +97,7 @@ const comparison = (op: AluOp, sign: string, types: readonly DType[]): Entry =>
 const logical = (op: AluOp, sign: string): Entry =>
   binary(`a ${sign} b`, (a, b) => compare(op, a, b), { ...toBool, since: 7, types: ["bool"] });
 const bitwise = (op: AluOp, sign: string): Entry =>
-  binary(`a ${sign} b`, (a, b) => compare(op, a, b), { ...exact, since: 18, types: integerTypes });
+  binary(`a ${sign} b`, (a, b) => compare(op, a, b), { ...exact, since: 18, types: bitTypes });
 
 const variadic = (summary: string, join: (a: Term, b: Term) => Expression, options: Options = {}): Entry => ({
   since: 13,
@@ -161,16 +166,16 @@ function castTo(x: Term, to: DType): Term {
 
 const castTarget = (use: OperatorUse): DType => dtypeFromCode(use, "to", intAttribute(use.attributes, "to", 0));
 
-/** 64-bit integers lie in DRAM as two words: integers convert to them and from them exactly. */
+/** 64-bit integers are pairs of words: integers convert to them and from them exactly. */
 function refuseCast(use: OperatorUse): Reason | undefined {
   const [from, to] = [dtypeOf(use, 0), castTarget(use)];
-  if (from === "int64" || to === "int64") {
-    const [other, label] = from === "int64" ? [to, "to"] : [from, "input 0"];
-    return integerTypes.includes(other) || (other === "bool" && to === "int64")
-      ? undefined
-      : reason("dtype", label, `${other}, the other side being int64`, integerTypes.join(", "));
+  const wide = wideIntegers.find((type) => type === from || type === to);
+  if (wide !== undefined) {
+    const [other, label] = wide === from ? [to, "to"] : [from, "input 0"];
+    const whole = [...integerTypes, ...wideIntegers, "bool"];
+    return whole.includes(other) ? undefined : reason("dtype", label, `${other}, the other side being ${wide}`, whole.join(", "));
   }
-  return elementTypes.includes(to) ? undefined : reason("dtype", "to", to, `a cast to ${[...elementTypes, "int64"].join(", ")}`);
+  return elementTypes.includes(to) ? undefined : reason("dtype", "to", to, `a cast to ${[...elementTypes, ...wideIntegers].join(", ")}`);
 }
 
 /** Whole numbers to a power that is none may need more digits than FP32 has. */
@@ -193,7 +198,7 @@ const table: Readonly<Record<string, Entry>> = {
     attributes: { alpha: float(0.01) },
   }),
   PRelu: binary("x >= 0 ? x : slope x", (x, slope) => add(maximum(x, 0), multiply(slope, minimum(x, 0))), { since: 16 }),
-  Clip: { since: 13, inputs: [1, 3], summary: "min(max(x, low), high)", types: numericTypes, formula: clip, ...exact },
+  Clip: { since: 13, inputs: [1, 3], summary: "min(max(x, low), high)", types: wholeTypes, formula: clip, ...exact },
   Sigmoid: scalarFunction("sigmoid"),
   HardSigmoid: unary(
     "min(max(alpha x + beta, 0), 1)",
@@ -255,8 +260,8 @@ const table: Readonly<Record<string, Entry>> = {
   Gelu: unary("x (1 + erf(x / sqrt 2)) / 2, or its tanh form", gelu, { since: 20, attributes: { approximate: text("none") } }),
 
   // Mathematics of one operand.
-  Abs: unary("|x|", absolute, { types: numericTypes, ...exact }),
-  Neg: unary("-x", (x) => multiply(x, -1), { types: signedTypes, ...exact }),
+  Abs: unary("|x|", absolute, { types: wholeTypes, ...exact }),
+  Neg: unary("-x", (x) => multiply(x, -1), { types: [...signedTypes, "int64"], ...exact }),
   Sign: unary("-1, 0 or 1", (x, use) => (isUnsigned(use) ? minimum(x, 1) : isInt(use) ? limit(x, -1, 1) : apply("sign", x)), {
     types: numericTypes,
     ...exact,
@@ -284,9 +289,9 @@ const table: Readonly<Record<string, Entry>> = {
   IsInf: unary("x is infinite", infinite, { since: 20, attributes: { detect_negative: int(1), detect_positive: int(1) }, ...toBool }),
 
   // Arithmetic with broadcasting.
-  Add: binary("a + b", add, { since: 14 }),
-  Sub: binary("a - b", subtract, { since: 14 }),
-  Mul: binary("a b", multiply, { since: 14 }),
+  Add: binary("a + b", add, { since: 14, types: wholeTypes }),
+  Sub: binary("a - b", subtract, { since: 14, types: wholeTypes }),
+  Mul: binary("a b", multiply, { since: 14, types: wholeTypes }),
   Div: binary("a / b", divide, { since: 14 }),
   Pow: binary("a to the power of b", power, { since: 15, result: (use) => dtypeOf(use, 0), refuse: refusePower }),
   Mod: binary("a - floor(a / b) b, or C's fmod", remainder, {
@@ -301,15 +306,15 @@ const table: Readonly<Record<string, Entry>> = {
         operands.length,
       ),
   },
-  Max: variadic("the largest of the inputs", maximum, { types: numericTypes, ...exact }),
-  Min: variadic("the smallest of the inputs", minimum, { types: numericTypes, ...exact }),
+  Max: variadic("the largest of the inputs", maximum, { types: wholeTypes, ...exact }),
+  Min: variadic("the smallest of the inputs", minimum, { types: wholeTypes, ...exact }),
 
   // Comparisons, logic, choice.
-  Equal: comparison("equal", "=", elementTypes),
-  Greater: comparison("greater", ">", numericTypes),
-  GreaterOrEqual: comparison("greater_equal", ">=", numericTypes),
-  Less: comparison("less", "<", numericTypes),
-  LessOrEqual: comparison("less_equal", "<=", numericTypes),
+  Equal: comparison("equal", "=", [...wholeTypes, "bool"]),
+  Greater: comparison("greater", ">", wholeTypes),
+  GreaterOrEqual: comparison("greater_equal", ">=", wholeTypes),
+  Less: comparison("less", "<", wholeTypes),
+  LessOrEqual: comparison("less_equal", "<=", wholeTypes),
   And: logical("logical_and", "and"),
   Or: logical("logical_or", "or"),
   Xor: logical("logical_xor", "xor"),
@@ -320,7 +325,7 @@ const table: Readonly<Record<string, Entry>> = {
   BitwiseNot: unary("the complement of x", (x, use) => compare("bitwise_xor", x, dtypeOf(use, 0) === "uint32" ? 2 ** 32 - 1 : -1), {
     ...exact,
     since: 18,
-    types: integerTypes,
+    types: bitTypes,
   }),
   BitShift: binary("a shifted by b bits, as `direction` says", shifted, {
     ...exact,
@@ -332,7 +337,7 @@ const table: Readonly<Record<string, Entry>> = {
     since: 16,
     inputs: [3, 3],
     summary: "condition ? a : b",
-    types: elementTypes,
+    types: movedTypes,
     inputTypes: { 0: ["bool"] },
     formula: ([condition, a, b]) => select(condition, a, b),
     result: (use) => dtypeOf(use, 1),
@@ -341,8 +346,7 @@ const table: Readonly<Record<string, Entry>> = {
   Cast: unary("x as another type; to integers truncating", (x, use) => castTo(x, castTarget(use)), {
     since: 21,
     attributes: { to: required(int()), saturate: int(1) },
-    types: [...elementTypes, "int64"],
-    outputTypes: ["int64"],
+    types: [...elementTypes, ...wideIntegers],
     result: castTarget,
     refuse: refuseCast,
     ...exact,
@@ -352,7 +356,7 @@ const table: Readonly<Record<string, Entry>> = {
     inputs: [2, 2],
     summary: "x as the type of the other input",
     attributes: { saturate: int(1) },
-    types: [...elementTypes, "int64"],
+    types: [...elementTypes, ...wideIntegers],
     result: (use) => dtypeOf(use, 1),
     ...exact,
   },
@@ -422,7 +426,6 @@ function pointwiseRecord(name: string, entry: Entry): OperatorRecord {
     attributes: entry.attributes ?? {},
     types: entry.types,
     ...(entry.inputTypes ? { inputTypes: entry.inputTypes } : {}),
-    ...(entry.outputTypes ? { outputTypes: entry.outputTypes } : {}),
     summary: entry.summary,
     infer,
     ...(withoutLowering.has(name) ? {} : { lowering: { kind: "pointwise" as const, formula } }),

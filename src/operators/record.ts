@@ -102,12 +102,10 @@ export interface OperatorRecord {
   readonly attributes: Readonly<Record<string, AttributeSpec>>;
   /** Inputs that say what to do (axes, shapes, ...) and are no data: a lowering needs them constant, of any dtype. None by default. */
   readonly parameters?: readonly number[];
-  /** Element types of data that the lowering takes (by default every type that the engines hold). */
+  /** Element types of data that the lowering takes (by default every type that the engines hold), and gives beside those. */
   readonly types?: readonly DType[];
   /** Element types of the inputs that take others than `types`, by index. */
   readonly inputTypes?: Readonly<Record<number, readonly DType[]>>;
-  /** Element types of outputs beside those that the engines hold. */
-  readonly outputTypes?: readonly DType[];
   /** The result follows from constants and types alone, so that nothing is left to run. */
   readonly isConstant?: true;
   /** One line for the tables: what it computes. */

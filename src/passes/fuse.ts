@@ -1,6 +1,7 @@
 /** Joins pointwise operators to the node before them as its epilogue: they then run on the value before it is stored. */
 import { type EpilogueStep, type Graph, isStatic, type Node } from "../graph/graph.js";
 import { loweringTraits } from "../operators/traits.js";
+import { isWide } from "../operators/words.js";
 import { isKept, type NormaliseOptions } from "./options.js";
 import { type Patch, type Rule, rewrite, type View } from "./rewrite.js";
 
@@ -49,9 +50,8 @@ function assignRoles(graph: Graph, options: NormaliseOptions): Roles {
   const carrying = new Map<string, number>();
   for (const node of graph.nodes) {
     const record = recordOf(node.op, node.domain);
-    // 64-bit values are words in DRAM, which the casts to and from them take apart.
-    if ([...node.inputs, ...node.outputs].some((value) => graph.types.get(value)?.dtype === "int64" && !graph.constants.has(value)))
-      continue;
+    // Those on 64-bit elements become operators on their words, which no epilogue has.
+    if ([...node.inputs, ...node.outputs].some((value) => isWide(graph.types.get(value)?.dtype) && !graph.constants.has(value))) continue;
     if (!record?.lowering || node.epilogue || node.outputs.length !== 1 || isKept(node, options) || !runsOnNeuron(graph, node)) continue;
     if (record.lowering.kind === "pointwise" && node.domain === "") steps.add(node.name);
     // A variadic operator's own inputs have no end that an epilogue's could follow: it takes steps only as one operand among many.

@@ -1,85 +1,98 @@
 /**
- * 64-bit integers on a NeuronCore: in DRAM each is two 32-bit words, the lower one first, so that a tensor [...] of int64 is one [..., 2] of
- * int32. The check lets them through casts alone.
+ * 64-bit elements on a NeuronCore, as pairs of 32-bit words. At the border of a subgraph a tensor [...] of them is one [..., 2] of int32, the
+ * lower word first: the same bytes. Inside it is two tensors of int32.
  */
-import { type Attributes, type Graph, type Node, staticType, type TensorType } from "../graph/graph.js";
-import { fromNumbers, int64Tensor, type Tensor } from "../graph/tensor.js";
-import { FreshNames } from "./values.js";
+import { type Graph, type Node, staticType, type TensorType } from "../graph/graph.js";
+import type { DType, Tensor } from "../graph/tensor.js";
+import { Builder, intValue } from "../operators/builder.js";
+import { holdsElements, isWide, type Words, wordRule } from "../operators/words.js";
+import { withoutDead } from "./values.js";
 
-/** ONNX's code of the element type. */
-const INT32 = 6;
-
-class Words {
-  readonly nodes: Node[] = [];
-  readonly types: Map<string, TensorType>;
-  readonly constants: Map<string, Tensor>;
-  private readonly names: FreshNames;
+class Converter {
+  private readonly nodes: Node[] = [];
+  private readonly types: Map<string, TensorType>;
+  private readonly constants: Map<string, Tensor>;
+  private readonly words = new Map<string, Words>();
+  /** What builders see: grows with each node. */
+  private readonly current: Graph;
 
   constructor(private readonly graph: Graph) {
     this.types = new Map(graph.types);
     this.constants = new Map(graph.constants);
-    this.names = new FreshNames(graph);
+    this.current = { ...graph, types: this.types, constants: this.constants };
+    for (const name of graph.inputs) if (isWide(this.dtypeOf(name))) this.types.set(name, this.borderType(name));
   }
 
-  private constant(base: string, tensor: Tensor): string {
-    const name = this.names.next(base);
-    this.constants.set(name, tensor);
-    this.types.set(name, { dtype: tensor.dtype, shape: tensor.shape });
-    return name;
+  run(): Graph {
+    for (const node of this.graph.nodes) {
+      const wide = [...node.inputs.filter((_, index) => holdsElements(node, index)), ...node.outputs].some((name) =>
+        isWide(this.dtypeOf(name)),
+      );
+      if (wide) this.convert(node);
+      else this.nodes.push(node);
+    }
+    return withoutDead({ ...this.graph, nodes: this.nodes, types: this.types, constants: this.constants });
   }
 
-  private add(cast: Node, op: string, inputs: readonly string[], type: TensorType, attributes: Attributes = {}, output?: string): string {
-    const value = output ?? this.names.next(`${cast.outputs[0]}/${op.toLowerCase()}`);
-    this.types.set(value, type);
-    this.nodes.push({ ...cast, name: this.names.next(`${cast.name}/${op.toLowerCase()}`), op, inputs, outputs: [value], attributes });
-    return value;
+  private borderType(name: string): TensorType {
+    return { dtype: "int32", shape: [...staticType(this.graph, name).shape, 2] };
   }
 
-  /** The lower words, as the type of the result. */
-  fromWords(cast: Node): void {
-    const shape = staticType(this.graph, cast.outputs[0]).shape;
-    const axis = { axis: { type: "int" as const, value: shape.length } };
-    const low = this.constant(`${cast.name}/low`, int64Tensor([], [0]));
-    const { dtype } = staticType(this.graph, cast.outputs[0]);
-    const isInt32 = dtype === "int32";
-    const word = this.add(cast, "Gather", [cast.inputs[0], low], { dtype: "int32", shape }, axis, isInt32 ? cast.outputs[0] : undefined);
-    if (!isInt32) this.nodes.push({ ...cast, inputs: [word] });
+  private dtypeOf(name: string): DType | undefined {
+    return this.graph.types.get(name)?.dtype;
   }
 
-  /** The value and its sign: 0, or -1 for a negative one. */
-  toWords(cast: Node): void {
-    const shape = staticType(this.graph, cast.outputs[0]).shape;
-    const type = { dtype: "int32" as const, shape };
-    const source = cast.inputs[0];
-    const to = { to: { type: "int" as const, value: INT32 } };
-    const isInt32 = staticType(this.graph, source).dtype === "int32";
-    const low = isInt32 ? source : this.add(cast, "Cast", [source], type, to);
-    const [least, none] = [-1, 0].map((value) => this.constant(`${cast.name}/limit`, fromNumbers("int32", [], [value])));
-    const high = this.add(cast, "Min", [this.add(cast, "Max", [low, least], type), none], type);
-    const words = [low, high].map((word) => {
-      const extents = this.constant(`${cast.name}/shape`, int64Tensor([shape.length + 1], [...shape, 1]));
-      return this.add(cast, "Reshape", [word, extents], { dtype: "int32", shape: [...shape, 1] });
+  private convert(node: Node): void {
+    const builder = new Builder(this.current, node);
+    const operands = node.inputs.map((name, index) =>
+      isWide(this.dtypeOf(name)) && holdsElements(node, index) ? this.wordsOf(builder, name) : name,
+    );
+    const inputs = node.inputs.map((name) => this.dtypeOf(name));
+    const output = this.dtypeOf(node.outputs[0]) ?? "int64";
+    const results = wordRule(node.op)(builder, operands, { node, inputs, output, unsigned: inputs.includes("uint64") });
+    const named = results.map((result, index) => {
+      const name = node.outputs[index];
+      if (typeof result === "string") return result;
+      this.words.set(name, result);
+      return this.graph.outputs.includes(name) ? joined(builder, result) : undefined;
     });
-    const axis = { axis: { type: "int" as const, value: shape.length } };
-    this.add(cast, "Concat", words, { dtype: "int32", shape: [...shape, 2] }, axis, cast.outputs[0]);
+    const { nodes, constants, types } = builder.finish(named);
+    this.nodes.push(...nodes);
+    for (const [name, tensor] of constants) this.constants.set(name, tensor);
+    for (const [name, type] of types) this.types.set(name, type);
+    for (const name of node.outputs) if (isWide(this.dtypeOf(name))) this.types.set(name, this.borderType(name));
+  }
+
+  private wordsOf(builder: Builder, name: string): Words {
+    const known = this.words.get(name);
+    if (known) return known;
+    const constant = this.graph.constants.get(name);
+    const { shape } = staticType(this.graph, name);
+    const part = (index: number): string => {
+      if (constant) return builder.constant({ dtype: "int32", shape, data: wordsOfData(constant).filter((_, at) => at % 2 === index) });
+      return builder.op("Gather", [name, builder.typed("int64", index)], { axis: intValue(shape.length) });
+    };
+    const words = { low: part(0), high: part(1) };
+    this.words.set(name, words);
+    return words;
   }
 }
 
-const isWide = (graph: Graph, value: string): boolean => graph.types.get(value)?.dtype === "int64" && !graph.constants.has(value);
+function joined(builder: Builder, { low, high }: Words): string {
+  const shape = builder.shape(low);
+  const columns = [low, high].map((word) => builder.reshape(word, [...shape, 1]));
+  return builder.concat(columns, shape.length);
+}
+
+function wordsOfData({ dtype, data }: Tensor): Int32Array {
+  if (!ArrayBuffer.isView(data)) throw new Error(`${dtype} has no words`);
+  const { buffer, byteOffset, byteLength } = data;
+  return new Int32Array(buffer, byteOffset, byteLength / 4);
+}
 
 /** The graph of a Neuron subgraph with its 64-bit values as words; its inputs and outputs keep their names. */
 export function asWords(graph: Graph): Graph {
-  const casts = graph.nodes.filter((node) => node.op === "Cast" && [node.inputs[0], node.outputs[0]].some((value) => isWide(graph, value)));
-  if (casts.length === 0) return graph;
-  const words = new Words(graph);
-  const made = new Set(casts);
-  for (const node of graph.nodes) {
-    if (!made.has(node)) words.nodes.push(node);
-    else if (isWide(graph, node.inputs[0])) words.fromWords(node);
-    else words.toWords(node);
-  }
-  for (const name of graph.inputs) {
-    if (isWide(graph, name)) words.types.set(name, { dtype: "int32", shape: [...staticType(graph, name).shape, 2] });
-  }
-  return { ...graph, nodes: words.nodes, types: words.types, constants: words.constants };
+  const isMade = (name: string): boolean => isWide(graph.types.get(name)?.dtype) && !graph.constants.has(name);
+  const wide = graph.nodes.some((node) => [...node.inputs, ...node.outputs].some(isMade));
+  return wide ? new Converter(graph).run() : graph;
 }

@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { userError } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
-import type { Tensor } from "../graph/tensor.js";
+import { type DType, type Tensor, viewOf } from "../graph/tensor.js";
 import type { Artifact, Manifest, Signature, SubgraphManifest } from "../neff/artifact.js";
 import { readNeff } from "../neff/neff.js";
 import type { LoadedProgram } from "../program/program.js";
@@ -68,7 +68,7 @@ export async function loadModel(source: string | Uint8Array | Artifact, devices:
     const values = new Map<string, Tensor>([...artifact.constants, ...inputs]);
     for (const { subgraph, executors } of chains) {
       for (const executor of executors) for (const [name, value] of await executor.run(values)) values.set(name, value);
-      for (const { name, dtype } of subgraph.outputs) if (dtype === "int64") values.set(name, joinWords(values.get(name) ?? missing(name)));
+      for (const { name, dtype } of subgraph.outputs) values.set(name, joinWords(values.get(name) ?? missing(name), dtype));
     }
     return new Map(signature.outputs.map(({ name }) => [name, values.get(name) ?? missing(name)]));
   };
@@ -89,11 +89,12 @@ export async function loadModel(source: string | Uint8Array | Artifact, devices:
   };
 }
 
-/** 64-bit integers from their 32-bit words, the form in which a core has them: [..., 2], the lower word first. */
-function joinWords(value: Tensor): Tensor {
-  if (!(value.data instanceof Int32Array)) return value;
-  const { buffer, byteOffset, length } = value.data.byteOffset % 8 === 0 ? value.data : value.data.slice();
-  return { dtype: "int64", shape: value.shape.slice(0, -1), data: new BigInt64Array(buffer, byteOffset, length / 2) };
+/** 64-bit elements from their 32-bit words, the form in which a core has them: [..., 2], the lower word first. Any other value as it is. */
+function joinWords(value: Tensor, dtype: DType): Tensor {
+  const isWide = dtype === "int64" || dtype === "uint64" || dtype === "float64";
+  if (!isWide || !(value.data instanceof Int32Array)) return value;
+  const { buffer, byteOffset, byteLength } = value.data;
+  return { dtype, shape: value.shape.slice(0, -1), data: viewOf(dtype, buffer.slice(byteOffset, byteOffset + byteLength), 0, byteLength) };
 }
 
 function missing(name: string): never {
