@@ -139,4 +139,21 @@ const alignedCorners: Rewrite = (node, preparation) => {
   return [...nodes, { ...node, inputs: [node.inputs[0], region, node.inputs[2]], attributes }];
 };
 
-export const standardForms: readonly Rewrite[] = [signedShift, floatModulo, exponent, channelsFirst, unpooledShape, alignedCorners];
+/** Of truth values, nothing included, whose maximum is false and whose minimum is true: by way of int32, whose limits those then are. */
+const boolExtreme: Rewrite = (node, preparation) => {
+  if (!["ReduceMax", "ReduceMin"].includes(node.op) || preparation.type(node.inputs[0])?.dtype !== "bool") return undefined;
+  const { nodes, add, to, constant } = maker(preparation, node);
+  const extreme = add(node.op, [add("Cast", [node.inputs[0]], to("int32")), ...node.inputs.slice(1)], node.attributes);
+  add("Greater", [extreme, constant("int32", [], [0])], {}, node.outputs[0]);
+  return nodes;
+};
+
+export const standardForms: readonly Rewrite[] = [
+  boolExtreme,
+  signedShift,
+  floatModulo,
+  exponent,
+  channelsFirst,
+  unpooledShape,
+  alignedCorners,
+];

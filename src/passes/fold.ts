@@ -6,6 +6,7 @@
 import { UserError } from "../diagnostics/diagnostic.js";
 import { type Graph, intAttribute, isStatic, type Node, type TensorType } from "../graph/graph.js";
 import { allocateData, bytesPerElement, elementCount, int64Tensor, type Tensor, toNumbers } from "../graph/tensor.js";
+import { withoutEmpty } from "./empty.js";
 import { inlineConstantIfs } from "./inline_if.js";
 import { isKept, type NormaliseOptions } from "./options.js";
 import { isDeterministic, readsOf, withoutDead, writesOf } from "./values.js";
@@ -202,7 +203,7 @@ function withConstants(graph: Graph, values: ReadonlyMap<string, Tensor>): Graph
 }
 
 /**
- * The fold pass: constant subgraphs become constants and `If` nodes with a constant condition their branch, with types inferred
+ * The fold pass: constant subgraphs and values without elements become constants and `If` nodes with a constant condition their branch, with types inferred
  * anew. Random operators, kept ones and what ONNX Runtime refuses stay; so does a value much larger than its inputs that is
  * no contraction's weight and that a NeuronCore can compute.
  */
@@ -213,6 +214,7 @@ export async function fold(graph: Graph, options: NormaliseOptions): Promise<Gra
     const before = current;
     const inlined = inlineConstantIfs(before, options);
     if (inlined !== before) current = options.operators.inferTypes(inlined);
+    current = withoutEmpty(current, options);
     const values = await foldWave(current, options, refused);
     // An inlined branch may have made other conditions known.
     if (values.size === 0 && inlined === before) break;

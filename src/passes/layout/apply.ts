@@ -100,14 +100,15 @@ class Rebuilding {
   private need(value: string): void {
     const name = this.original(value);
     if (name === value || this.written.has(value)) return;
+    const source = this.transposes.get(value);
     this.add({
-      name: this.names.next(`${value}/copy`),
+      name: source?.name ?? this.names.next(`${value}/copy`),
       op: "Identity",
       domain: "",
       inputs: [name],
       outputs: [value],
       attributes: {},
-      origins: [],
+      origins: source?.origins ?? [],
     });
   }
 
