@@ -18,6 +18,12 @@ function withNode(set: NodeSet, node: number): NodeSet {
   return larger;
 }
 
+export function sizeOf(set: NodeSet): number {
+  let size = 0;
+  for (const word of set) for (let left = word; left !== 0; left &= left - 1) size++;
+  return size;
+}
+
 export function predecessorsOf({ successors }: Dag): number[][] {
   const predecessors = successors.map((): number[] => []);
   for (const [node, targets] of successors.entries()) for (const target of targets) predecessors[target].push(node);
@@ -42,11 +48,12 @@ export function allDownsets(dag: Dag, limit: number): NodeSet[] | undefined {
   while (layer.size > 0) {
     const next = new Map<string, NodeSet>();
     for (const set of layer.values()) {
-      if (found.push(set) > limit) return undefined;
+      found.push(set);
       for (let node = 0; node < count; node++) {
         if (has(set, node) || !predecessors[node].every((other) => has(set, other))) continue;
         const larger = withNode(set, node);
         next.set(larger.join(), larger);
+        if (found.length + next.size > limit) return undefined;
       }
     }
     layer = next;
@@ -54,15 +61,19 @@ export function allDownsets(dag: Dag, limit: number): NodeSet[] | undefined {
   return found;
 }
 
-/** The downsets that a depth-first topological order passes: branches stay together. Undefined where the graph has a cycle. */
-export function downsetsOfOneOrder(dag: Dag): NodeSet[] | undefined {
+/**
+ * The downsets that a topological order passes: the next node is the one of those that are ready, oldest first, that `choose` names by its index. By
+ * default the newest, so that branches stay together. Undefined where the graph has a cycle.
+ */
+export function downsetsOfOneOrder(dag: Dag, choose = (ready: number) => ready - 1): NodeSet[] | undefined {
   const { first = 0, successors } = dag;
   const waiting = predecessorsOf(dag).map((before) => before.length);
   for (let node = 0; node < first; node++) for (const target of successors[node]) waiting[target]--;
   const ready = waiting.flatMap((count, node) => (count === 0 && node >= first ? [node] : [])).reverse();
   const sets = beginnings(dag);
   let placed = first;
-  for (let node = ready.pop(); node !== undefined; node = ready.pop()) {
+  while (ready.length > 0) {
+    const [node] = ready.splice(choose(ready.length), 1);
     placed++;
     sets.push(withNode(sets[sets.length - 1], node));
     for (const target of successors[node]) if (--waiting[target] === 0) ready.push(target);

@@ -19,8 +19,8 @@ export function parsePipelineInstance(file: string, text: string, devices?: numb
   };
   const number = (fields: Fields, name: string, what: string): number => {
     const value = fields[name];
-    if (typeof value !== "number" || !(value >= 0))
-      throw fail(`${name} of ${what} is ${JSON.stringify(value)}, not a number of at least 0`);
+    if (typeof value !== "number" || !(value >= 0 && value < Number.POSITIVE_INFINITY))
+      throw fail(`${name} of ${what} is ${JSON.stringify(value)}, not a finite number of at least 0`);
     return value;
   };
   const list = (fields: Fields, name: string): Fields[] => {
@@ -46,6 +46,11 @@ export function parsePipelineInstance(file: string, text: string, devices?: numb
   }
   const refused = nodes.find((node) => !node.supportedOnFpga);
   if (refused) throw fail(`node ${refused.id} can't run on an accelerator`);
+  const deviceCount = (fields: Fields): number => {
+    const count = number(fields, "maxFPGAs", "the file");
+    if (!Number.isInteger(count) || count < 1) throw fail(`maxFPGAs of the file is ${count}, not a whole number of at least 1`);
+    return count;
+  };
   const instance: PipelineInstance = {
     ids,
     nodes: nodes.map((node, index) => ({
@@ -54,7 +59,7 @@ export function parsePipelineInstance(file: string, text: string, devices?: numb
       transfer: transfer[index],
     })),
     successors: successors.map((targets) => [...targets]),
-    devices: devices ?? number(whole, "maxFPGAs", "the file"),
+    devices: Math.min(devices ?? deviceCount(whole), nodes.length),
     capacity: number(whole, "maxSizePerFPGA", "the file"),
   };
   if (!downsetsOfOneOrder(instance)) throw fail("its edges form a cycle");

@@ -65,6 +65,16 @@ describe("cut", () => {
     expect(result?.value).toBeGreaterThanOrEqual(9);
     expect(result?.stages.flat().length).toBe(18);
   });
+
+  it("ends where the downsets of one size are millions, with a valid cut", () => {
+    const nodes = Array.from({ length: 120 }, (_, node) => ({ work: 1 + ((node * 7) % 11), size: 1, transfer: 0.5 }));
+    const problem = { nodes, successors: nodes.map((_, node) => (node < 100 ? [100 + (node % 20)] : [])), devices: 5, capacity: 100 };
+    const result = cut(problem);
+    const device = nodes.map((_, node) => result?.stages.findIndex((stage) => stage.includes(node)) ?? -1);
+    expect(timeOf(problem, device)).toBeCloseTo(result?.value ?? 0, 9);
+    expect(result?.bound).toBeCloseTo(nodes.reduce((sum, { work }) => sum + work, 0) / 5, 9);
+    expect(result?.value).toBeLessThan(1.15 * (result?.bound ?? 0));
+  });
 });
 
 describe("pipeline instances", () => {
@@ -75,6 +85,7 @@ describe("pipeline instances", () => {
     const instance = parsePipelineInstance("f.json", JSON.stringify(file));
     expect(cut(instance)).toEqual({ value: 2.5, bound: 2.5, stages: [[0], [1]] });
     expect(cut(parsePipelineInstance("f.json", JSON.stringify(file), 1))?.value).toBe(3);
+    expect(cut(parsePipelineInstance("f.json", JSON.stringify({ ...file, maxFPGAs: 1e300 })))?.stages.length).toBe(2);
   });
 
   it.each([
@@ -84,6 +95,11 @@ describe("pipeline instances", () => {
     [JSON.stringify({ ...file, edges: [{ sourceId: 1, destId: 3, cost: 0 }] }), "no node's id"],
     [JSON.stringify({ ...file, edges: [...file.edges, { sourceId: 2, destId: 1, cost: 0 }] }), "cycle"],
     [JSON.stringify({ ...file, nodes: [node(1), { ...node(2), fpgaLatency: "x" }] }), "fpgaLatency of node 2"],
+    [JSON.stringify({ ...file, maxFPGAs: 0 }), "maxFPGAs of the file is 0, not a whole number"],
+    [JSON.stringify({ ...file, maxFPGAs: 1.5 }), "maxFPGAs of the file is 1.5"],
+    [JSON.stringify(file).replace("0.5", "1e999"), "cost of edges[0]"],
+    [JSON.stringify({ ...file, nodes: [node(1), { ...node(2), size: -1 }] }), "size of node 2 is -1"],
+    ["", "not JSON"],
     [JSON.stringify({ ...file, nodes: [node(1), { ...node(2), supportedOnFpga: 0 }] }), "node 2 can't run"],
   ])("refuses %s with NCC0601", (text, detail) => {
     const read = () => parsePipelineInstance("f.json", text);

@@ -2,6 +2,7 @@
  * The complete search of each independent part, started over and over with other blocks of items, another order and a higher node limit. Search
  * times have heavy tails: one start finds in a hundred nodes what another misses in a million, and nobody knows which.
  */
+import { randomSequence } from "../../graph/random.js";
 import { joinBlocks, singleBlocks, unpack } from "./blocks.js";
 import { type Intervals, intervalsOf } from "./intervals.js";
 import { type AllocationItem, peakLive } from "./items.js";
@@ -21,17 +22,6 @@ const FIRST_LIMIT = 1500;
 const GROWTH = 1.01;
 /** The share of runs in which blocks are joined. */
 const JOINED_RUNS = 0.7;
-
-/** A generator of numbers in [0, 1): the same sequence each time (mulberry32). */
-function sequence(): () => number {
-  let state = 1;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let bits = Math.imul(state ^ (state >>> 15), state | 1);
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
-    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Logarithms of what makes an item hard to place: its size, how long it lives, in how full a section and in how many, with how many. */
 function difficulties(items: readonly AllocationItem[], { from, to, sections, neighbours, sizes }: Intervals): number[][] {
@@ -75,7 +65,7 @@ export function search(items: readonly AllocationItem[], capacity: number, nodeL
 }
 
 function searchPart(items: readonly AllocationItem[], capacity: number, nodeLimit: number): SearchResult {
-  const random = sequence();
+  const random = randomSequence();
   let nodes = 0;
   for (let count = 0; nodes < nodeLimit; count++) {
     const blocks = random() < JOINED_RUNS ? joinBlocks(items, 1 - random() ** 2, random) : singleBlocks(items);

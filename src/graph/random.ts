@@ -1,0 +1,12 @@
+/** Numbers for searches that try many ways: they look random and are the same each time. */
+
+/** A generator of numbers in [0, 1): the same sequence each time (mulberry32). */
+export function randomSequence(): () => number {
+  let state = 1;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let bits = Math.imul(state ^ (state >>> 15), state | 1);
+    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
+    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
