@@ -156,6 +156,17 @@ function copy(operation: Copy, typeOf: TypeOf): PointwiseForm {
   return { formula, out: operation.out, inputs: [operation.in], scalars: [] };
 }
 
+/** Elements of one partition on every lane, bit by bit. */
+export const repeatFormula: PointwiseFormula = {
+  key: "repeat",
+  inputs: 1,
+  isRepeated: true,
+  scalars: 0,
+  out: "int32",
+  result: "signed",
+  value: (_, [input]) => input,
+};
+
 function memset(operation: Memset, typeOf: TypeOf): PointwiseForm {
   const out = typeOf(operation.out);
   const mode = laneClass(out);

@@ -108,3 +108,11 @@ export function movementOf(out: Place, source: Place): Movement {
   const { form, rows } = block(rest, lanes);
   return { form, shareLanes: shared !== undefined, rows, lanes, blocks: blocksOf(rest) };
 }
+
+/** Where `out` has the same elements on each of its partitions: those, in one partition on chip. */
+export function repeatedRow(out: Place, source: Place): Place | undefined {
+  if (out.buffer.space === "dram" || source.buffer.space === "dram" || source.lanes > 1 || out.lanes === 1) return undefined;
+  const [repeat, ...dims] = source.dims;
+  if (repeat?.stride !== 0 || repeat.size !== out.lanes) return undefined;
+  return { ...source, dims, count: out.count };
+}

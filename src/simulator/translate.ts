@@ -13,9 +13,9 @@ import {
 import { BarrierPlanner, type Extent, type Touch } from "./barriers.js";
 import { storeElements, viewBytes } from "./boundary.js";
 import { ConstantTracker, type Panels, type Span } from "./constants.js";
-import { type Pointwise, pointwiseForm, type ScalarRow } from "./formulas.js";
+import { type Pointwise, pointwiseForm, repeatFormula, type ScalarRow } from "./formulas.js";
 import { type Dim, type Layout, maximumPages, type Place, partitionsOf } from "./memory.js";
-import { movementOf } from "./movement.js";
+import { movementOf, repeatedRow } from "./movement.js";
 import { serialOrder } from "./serial.js";
 import { KnownSpans } from "./spans.js";
 import { laneClass } from "./wasm/dtype.js";
@@ -341,6 +341,8 @@ class Translator {
   }
 
   private move(out: Place, source: Place): void {
+    const row = repeatedRow(out, source);
+    if (row) return this.repeat(out, row);
     const movement = movementOf(out, source);
     const { rows, lanes, blocks, shareLanes } = movement;
     const table = this.layout.memory.table(`blocks ${blocks.join()}`, () => blocks);
@@ -354,6 +356,18 @@ class Translator {
         { place: source, sharing, write: false },
       ],
     );
+  }
+
+  /** The elements of one partition to every partition of `out`. */
+  private repeat(out: Place, row: Place): void {
+    const words = (from: number, to: number) => [
+      ...[(to - from) * 4, ...laneWords(out.lanes), out.base, this.table(out.dims) + from * 4],
+      ...[row.base, this.table(row.dims) + from * 4],
+    ];
+    this.recordColumns(emitPointwise(this.module, repeatFormula), out.count, words, [
+      { place: out, write: true, ownLanes: true, ownColumns: true },
+      { place: row, write: false, ownLanes: false, ownColumns: true },
+    ]);
   }
 
   /** The address of a scalar operand's row of lanes. */

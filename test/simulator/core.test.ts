@@ -233,6 +233,14 @@ describe("dma", () => {
       ],
     ],
     [
+      "repeated on partitions",
+      [
+        [rows("a", 5, 1, [144]), planes("x", 1, 144)],
+        [rows("b", 2, 10, [144]), { ...rows("a", 5, 1, [10, 144]), strides: [0, 1] }],
+        [planes("y", 10, 144), rows("b", 2, 10, [144])],
+      ],
+    ],
+    [
       "tall",
       [
         [
@@ -250,7 +258,7 @@ describe("dma", () => {
         dram("y", "output", dtype, [count]),
         dram("s", "scratch", dtype, [count], 64),
         chip("a", "sbuf", dtype, count, 0),
-        chip("b", "sbuf", dtype, 48, count * 4),
+        chip("b", "sbuf", dtype, 144, count * 4),
       ];
       const operations = pairs.map(([out, source]): Operation => ({ kind: "dma", out, in: source }));
       expectBits(program(buffers, operations), new Map([["x", randomData(seeded(9), dtype, count)]]), [1, 3]);

@@ -6,13 +6,26 @@
 import type { DeviceType } from "../../../program/program.js";
 import type { Site } from "../alu.js";
 import { convert, type LaneClass } from "../dtype.js";
-import { add, type FunctionBuilder, i32, type Local, loadI32, loadVector, type ModuleBuilder, scalar, type V128 } from "../emitter.js";
+import {
+  add,
+  type FunctionBuilder,
+  i32,
+  type Local,
+  loadI32,
+  loadSplat,
+  loadVector,
+  type ModuleBuilder,
+  scalar,
+  type V128,
+} from "../emitter.js";
 import { forLanes, groupBytes, kernelParameters, kernelType } from "./common.js";
 
 export interface PointwiseFormula {
   /** Tells formulas apart: equal keys, equal kernels. */
   readonly key: string;
   readonly inputs: number;
+  /** Inputs lie in one partition, whose elements every lane takes. */
+  readonly isRepeated?: boolean;
   readonly scalars: number;
   readonly out: DeviceType;
   /** How the formula's value is to be read. */
@@ -44,7 +57,7 @@ export function emitPointwise(module: ModuleBuilder, formula: PointwiseFormula):
       ),
     );
     const value = (lane: Local<"i32">) => {
-      const operands = inputs.map((input) => loadVector(add(input.address, lane)));
+      const operands = inputs.map((input) => (formula.isRepeated ? loadSplat(input.address) : loadVector(add(input.address, lane))));
       const rows = scalars.map((row) => loadVector(add(row, lane)));
       return convert(f, formula.value({ module, f }, operands, rows), formula.result, formula.out);
     };
