@@ -65,7 +65,7 @@ function activation(operation: Activation, typeOf: TypeOf): PointwiseForm {
       let value = toFloat(input, from);
       if (scaled) value = vector("f32x4.mul", value, take());
       if (biased) value = vector("f32x4.add", value, take());
-      return activationFunction(f, name, value, sloped ? take() : f32x4(0));
+      return activationFunction(f, name, value, sloped ? take() : f32x4(0), out);
     },
   };
   return { formula, out: operation.out, inputs: [operation.in], scalars: scalars.map((scalar) => row(scalar, "float")) };

@@ -239,6 +239,29 @@ describe("activation", () => {
     });
   });
 
+  it.each(["gelu", "sigmoid", "silu"] as const)("%s rounds to 16 bits as its FP32 result does", (name) => {
+    const elements = 160;
+    const random = seeded(12);
+    const values = Float32Array.from(
+      { length: 128 * elements },
+      (_, index) => special[index] ?? (random() - 0.5) * 10 ** (Math.floor(random() * 5) - 3),
+    );
+    const bound = new Map<string, TensorData>([
+      ["aIn", values],
+      ["bIn", values],
+    ]);
+    const whole = (buffer: string) => rows(buffer, 0, 128, [elements]);
+    const activation = (out: string): Operation => {
+      return { kind: "activation", out: whole(out), in: whole("a"), function: name, scale: 1, bias: 0, alpha: 0 };
+    };
+    for (const out of ["bfloat16", "float16"] as const) {
+      const setting: Setting = { inputs: ["float32", "float32"], out, elements };
+      const [quick] = around(setting, [activation("o")], 1);
+      const [slow] = around(setting, [activation("b"), { kind: "copy", out: whole("o"), in: whole("b") }], 1);
+      expectSameBits(simulate(quick, bound, 1), simulate(slow, bound, 1));
+    }
+  });
+
   it("scales and shifts by immediates and by lane, exactly", () => {
     const base = { kind: "activation", function: "relu", alpha: 0 } as const;
     check(

@@ -1,5 +1,5 @@
 /** The engines' element functions on lanes, as tables: two-operand functions in FP32 and in int32, and the scalar engine's functions. */
-import type { ActivationFunction, AluOp } from "../../program/program.js";
+import type { ActivationFunction, AluOp, DeviceType } from "../../program/program.js";
 import type { LaneClass } from "./dtype.js";
 import {
   add,
@@ -29,6 +29,7 @@ import {
 } from "./emitter.js";
 import { type DoubleFunction, doubleFunctions, power } from "./math.js";
 import type { VectorOperation } from "./opcodes.js";
+import { quickly } from "./quick.js";
 
 /** Where a function is emitted: its module for helpers, its builder for locals. */
 export interface Site {
@@ -288,7 +289,8 @@ function isDouble(name: ActivationFunction): name is keyof typeof doubleFunction
   return name in doubleFunctions;
 }
 
-/** The scalar engine's function on FP32 lanes. */
-export function activationFunction(f: FunctionBuilder, name: ActivationFunction, x: V128, alpha: V128): V128 {
-  return isDouble(name) ? viaDouble(doubleFunctions[name])(f, x, alpha) : unary[name](f, x, alpha);
+/** The scalar engine's function on FP32 lanes, of a result that is then rounded to `out`. */
+export function activationFunction(f: FunctionBuilder, name: ActivationFunction, x: V128, alpha: V128, out: DeviceType): V128 {
+  if (!isDouble(name)) return unary[name](f, x, alpha);
+  return quickly(f, name, out, f.let(x), (value) => viaDouble(doubleFunctions[name])(f, value, alpha));
 }

@@ -89,15 +89,16 @@ const tanh: DoubleFunction = (f, argument) => {
   return split(x, 2e-3, near, far);
 };
 
-/** Complementary error function of |x|: Numerical Recipes' fit, fractional error below 1.2e-7. */
+/** Numerical Recipes' fit: log erfc(z) = log t + polynomial(t) - z^2 with t = 1 / (1 + z / 2), z >= 0. */
+export const erfcCoefficients = [
+  -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277,
+] as const;
+
+/** Complementary error function of |x|, fractional error below 1.2e-7. */
 const erfcOfSize: DoubleFunction = (f, argument) => {
   const z = f.let(abs(argument));
   const t = f.let(over(one, plus(one, times(z, f64x2(0.5)))));
-  const fit = polynomial(
-    f,
-    t,
-    [-1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277],
-  );
+  const fit = polynomial(f, t, erfcCoefficients);
   return times(t, exp(f, minus(fit, times(z, z))));
 };
 
