@@ -41,6 +41,11 @@ describe("placeWithDelays", () => {
     expect(found).toBeGreaterThan(100);
   });
 
+  it("finds none below the bound", () => {
+    const items = [0, 1].map((index) => ({ id: String(index), lower: index, upper: 4, latest: 2, size: 5 }));
+    expect(placeWithDelays(items, 9, 0)).toBeUndefined();
+  });
+
   it("meets the bound where nothing can without delays", () => {
     const chain = Array.from({ length: 40 }, (_, index) => ({ id: String(index), lower: index, upper: index + 3, size: 1 + (index % 2) }));
     expect(placeWithDelays(chain, 5, 0)).toBeUndefined();

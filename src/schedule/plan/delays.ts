@@ -48,6 +48,7 @@ class Delays {
       this.#put(index, end);
       end += items[index].size;
     }
+    if (end > this.#limit) return undefined;
     const together = new Set(living);
     const rest = [...items.keys()].filter((index) => !together.has(index));
     const distance = (index: number) => (items[index].lower > fullest ? items[index].lower - fullest : fullest - items[index].upper);
