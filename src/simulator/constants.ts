@@ -5,7 +5,7 @@
 import type { Access, DramBuffer, Instruction } from "../program/program.js";
 import { type NumericData, viewBytes } from "./boundary.js";
 import { elementsOf, type Layout, offsetsOf, type Place, partitionsOf, rowsOf } from "./memory.js";
-import { packedPosition, packedRowBytes, panelLanes } from "./wasm/kernels/panels.js";
+import { lastPanelLanes, type PanelLanes, packedBytes, packedPosition, panelCount } from "./wasm/kernels/panels.js";
 import { exponentShift } from "./wasm/kernels/span.js";
 
 interface Fill {
@@ -16,6 +16,7 @@ interface Fill {
 /** An operand of a matmul in panels, in 16 bits, lanes padded with zeros to whole panels. */
 export interface Panels {
   readonly source: "bfloat16" | "float16";
+  readonly width: PanelLanes;
   readonly address: number;
   readonly panelBytes: number;
   /** Of BFLOAT16: the least and the greatest exponent (`wasm/kernels/span.ts`). */
@@ -178,19 +179,19 @@ export class ConstantTracker {
   }
 
   /** The panels of a matmul's operand, if it is wholly constant. */
-  panels(access: Access): Panels | undefined {
+  panels(access: Access, width: PanelLanes): Panels | undefined {
     if (!this.tracks(access)) return undefined;
     const place = this.layout.place(access);
     const rows = this.rows(place);
-    const key = `${place.base} ${place.lanes} ${place.dims.map((dim) => `${dim.size}x${dim.stride}`).join()}`;
+    const key = `${width} ${place.base} ${place.lanes} ${place.dims.map((dim) => `${dim.size}x${dim.stride}`).join()}`;
     const known = this.recent.get(key);
     if (known && rows.every((row) => this.written[row] <= known.clock)) return known.panels;
-    const panels = this.pack(place, rows);
+    const panels = this.pack(place, rows, width);
     this.recent.set(key, { clock: this.clock, panels });
     return panels;
   }
 
-  private pack(place: Place, rows: Int32Array): Panels | undefined {
+  private pack(place: Place, rows: Int32Array, width: PanelLanes): Panels | undefined {
     const [start, end] = [place.partitionStart, place.partitionStart + place.lanes];
     const parts: Segment[][] = [];
     for (const row of rows) {
@@ -205,42 +206,61 @@ export class ConstantTracker {
       if (covered < place.lanes) return undefined;
       parts.push(inside);
     }
-    const key = this.regularKey(parts, place.lanes);
+    const key = this.regularKey(parts, place.lanes, width);
     const known = key === undefined ? undefined : this.packed.get(key);
     if (known) return known;
     const { dtype } = place;
     if (dtype !== "bfloat16" && dtype !== "float16") throw new Error(`a matmul takes 16-bit floats, not ${dtype}`);
-    const panelBytes = place.lanes * packedRowBytes;
-    const address = this.layout.memory.allocate(Math.ceil(rows.length / panelLanes) * panelBytes);
+    const [count, lastLanes, panelBytes] = [
+      panelCount(rows.length, width),
+      lastPanelLanes(rows.length, width),
+      packedBytes(place.lanes, width),
+    ];
+    const address = this.layout.memory.allocate((count - 1) * panelBytes + packedBytes(place.lanes, lastLanes));
     let [least, most] = [0xffff, 0];
     for (const [m, segments] of parts.entries()) {
-      const half = (address + Math.floor(m / panelLanes) * panelBytes) / 2 + packedPosition(m % panelLanes);
+      const panel = Math.min(Math.floor(m / width), count - 1);
+      const target = {
+        half: (address + panel * panelBytes) / 2,
+        rowLanes: panel === count - 1 ? lastLanes : width,
+        lane: m - panel * width,
+      };
       for (const segment of segments) {
-        const extremes = this.copySegment(segment, half + (segment.start - start) * panelLanes);
+        const extremes = this.copySegment(segment, segment.start - start, target);
         least = Math.min(least, extremes.least);
         most = Math.max(most, extremes.most);
       }
     }
-    const panels: Panels = { source: dtype, address, panelBytes, span: { low: (least + 1) >> exponentShift, high: most >> exponentShift } };
+    const panels: Panels = {
+      source: dtype,
+      width,
+      address,
+      panelBytes,
+      span: { low: (least + 1) >> exponentShift, high: most >> exponentShift },
+    };
     if (key !== undefined) this.packed.set(key, panels);
     return panels;
   }
 
   /** Tells operands at even distances in both directions apart; undefined for others. */
-  private regularKey(parts: readonly Segment[][], lanes: number): string | undefined {
+  private regularKey(parts: readonly Segment[][], lanes: number, width: PanelLanes): string | undefined {
     const [{ first, step }] = parts[0];
     const rowStep = parts.length > 1 ? parts[1][0].first - first : 0;
     const regular = parts.every(
       (segments, m) => segments.length === 1 && segments[0].first === first + m * rowStep && (lanes === 1 || segments[0].step === step),
     );
-    return regular ? `${first} ${lanes === 1 ? 0 : step} ${rowStep} ${lanes} ${parts.length}` : undefined;
+    return regular ? `${first} ${lanes === 1 ? 0 : step} ${rowStep} ${lanes} ${parts.length} ${width}` : undefined;
   }
 
   /**
-   * Copies a segment into every 16th half word from `half` on, and gives the greatest magnitude and the least but zero, less 1, as half words.
-   * The elements belong to one constant: a DMA fills from one.
+   * Copies a segment to one lane of a panel that starts at `half`, from row `row` on, and gives the greatest magnitude and the least but zero, less 1, as
+   * half words. The elements belong to one constant: a DMA fills from one.
    */
-  private copySegment({ start, end, first, step }: Segment, half: number): { least: number; most: number } {
+  private copySegment(
+    { start, end, first, step }: Segment,
+    row: number,
+    { half, rowLanes, lane }: { half: number; rowLanes: number; lane: number },
+  ): { least: number; most: number } {
     const constant = this.constantOf(first);
     const { data } = constant;
     const { halves } = this.layout.memory;
@@ -248,7 +268,7 @@ export class ConstantTracker {
     let [least, most] = [0xffff, 0];
     for (let k = 0; k < end - start; k++) {
       const bits = data[offset + k * step];
-      halves[half + k * panelLanes] = bits;
+      halves[half + packedPosition((row + k) * rowLanes + lane)] = bits;
       const size = bits & 0x7fff;
       if (size > most) most = size;
       if (size !== 0 && size <= least) least = size - 1;

@@ -22,9 +22,9 @@ import { laneClass } from "./wasm/dtype.js";
 import { type FunctionBuilder, ModuleBuilder } from "./wasm/emitter.js";
 import { hasFusedMultiplyAdd } from "./wasm/fused.js";
 import { type CompiledModule, webAssembly } from "./wasm/host.js";
-import { emitMatmul, maximumLinks, type Orientation, scratchBytes, tileColumns } from "./wasm/kernels/matmul.js";
+import { emitMatmul, maximumLinks, type Orientation, scratchBytes } from "./wasm/kernels/matmul.js";
 import { emitMove, emitTranspose } from "./wasm/kernels/move.js";
-import { type PanelSource, panelLanes } from "./wasm/kernels/panels.js";
+import { type PanelLanes, type PanelSource, panelCount } from "./wasm/kernels/panels.js";
 import { emitPointwise } from "./wasm/kernels/pointwise.js";
 import { emitReduce } from "./wasm/kernels/reduce.js";
 import { emitRun } from "./wasm/kernels/run.js";
@@ -48,7 +48,7 @@ export interface Translation {
  */
 const columnsPerThread = 40;
 /** From so many columns on, threads share them out by whole panels: a `turned` matmul can share no others. */
-const wholePanels = 128;
+const wholePanels = 256;
 
 /** What a record touches, whichever way its threads share the work. */
 interface Operand {
@@ -92,6 +92,8 @@ class Translator {
   private chain: Chain | undefined;
   private spans = new KnownSpans();
   private readonly scratch: number;
+  /** Of panels that threads do not share. */
+  private readonly panelLanes: PanelLanes;
 
   constructor(
     private readonly loaded: LoadedProgram,
@@ -99,6 +101,7 @@ class Translator {
     private readonly threads: number,
     private readonly fused: boolean,
   ) {
+    this.panelLanes = fused ? 12 : 16;
     this.scratch = layout.memory.allocate(threads * scratchBytes);
     this.barriers = new BarrierPlanner(threads);
     this.tracker = new ConstantTracker(layout, loaded.constants);
@@ -142,8 +145,10 @@ class Translator {
   }
 
   private packConstant(operation: Matmul): Packed | undefined {
+    const { count } = this.layout.place(operation.out);
     for (const operand of ["stationary", "moving"] as const) {
-      const panels = this.tracker.panels(operation[operand]);
+      const { width } = this.sharing(operand === "moving" ? "turned" : "straight", count);
+      const panels = this.tracker.panels(operation[operand], width);
       if (panels) return { panels, operand };
     }
     return undefined;
@@ -187,7 +192,7 @@ class Translator {
 
   private rangesOf(count: number): Ranges {
     if (this.threads === 1 || count < columnsPerThread * this.threads) return "lanes";
-    const grain = count >= wholePanels ? panelLanes : tileColumns;
+    const grain = count >= wholePanels ? this.panelLanes : 1;
     const limit = (thread: number) => grain * Math.round((count * thread) / this.threads / grain);
     return Array.from({ length: this.threads }, (_, thread) => ({
       from: limit(thread),
@@ -231,6 +236,12 @@ class Translator {
   private typeOf = (access: Access) => this.layout.buffer(access.buffer).dtype;
   private table = (dims: readonly Dim[]) => this.layout.offsets(dims);
 
+  /** How threads share a matmul with so many columns of `out`, and the panels that this takes. */
+  private sharing(orientation: Orientation, count: number): { ranges: Ranges; width: PanelLanes } {
+    const ranges = orientation === "turned" && count < wholePanels ? "lanes" : this.rangesOf(count);
+    return { ranges, width: ranges === "lanes" && this.threads > 1 ? 16 : this.panelLanes };
+  }
+
   private matmul(instruction: Instruction, { out, stationary, moving, accumulate }: Matmul): void {
     const packed = this.packedOf.get(instruction);
     const orientation = packed?.operand === "moving" ? "turned" : "straight";
@@ -249,7 +260,7 @@ class Translator {
     this.chain = undefined;
     const { place, orientation, source, accumulate } = chain;
     const isTurned = orientation === "turned";
-    const ranges = isTurned && place.count < wholePanels ? "lanes" : this.rangesOf(place.count);
+    const { ranges, width } = this.sharing(orientation, place.count);
     const links = chain.links.map(({ panels, columns }) => ({
       panels,
       columns,
@@ -261,9 +272,10 @@ class Translator {
     const words = (from: number, to: number, thread: number) => [
       ...(isTurned ? [to - from, place.lanes * 4] : [place.lanes, (to - from) * 4]),
       ...[place.base, table + from * 4, Number(accumulate), links.length, this.scratch + thread * scratchBytes],
+      panelCount(isTurned ? to - from : place.lanes, width),
       ...links.flatMap(({ panels, columns, panelSpan, columnSpan }) => [
         ...("span" in panels
-          ? [panels.address + (isTurned ? from / panelLanes : 0) * panels.panelBytes, panels.panelBytes]
+          ? [panels.address + (isTurned ? from / width : 0) * panels.panelBytes, panels.panelBytes]
           : [panels.base, this.table(panels.dims)]),
         ...[columns.lanes, columns.base, this.table(columns.dims) + (isTurned ? 0 : from * 4)],
         ...[panelSpan + thread * spanPitch, columnSpan + thread * spanPitch],
@@ -274,7 +286,7 @@ class Translator {
       ...links.map(({ columns }) => ({ place: columns, write: false, ownLanes: false, ownColumns: !isTurned })),
       ...links.flatMap(({ panels }) => ("span" in panels ? [] : [{ place: panels, write: false, ownLanes: false, ownColumns: false }])),
     ];
-    const kernel = emitMatmul(this.module, { orientation, source, fused: this.fused });
+    const kernel = emitMatmul(this.module, { orientation, width, source, fused: this.fused });
     this.recordColumns(kernel, place.count, words, operands, ranges);
   }
 

@@ -21,20 +21,19 @@ import {
   type V128,
   vector,
 } from "../emitter.js";
-import { kernelParameters, kernelType } from "./common.js";
-import { emitLoadPanel, type PanelSource, panelArguments, panelLanes, panelRowBytes } from "./panels.js";
+import { groupLanes, kernelParameters, kernelType } from "./common.js";
+import { emitLoadPanel, type PanelLanes, type PanelSource, panelArguments } from "./panels.js";
 import { isExact, spanPitch } from "./span.js";
 
-const vectors = Array.from({ length: panelLanes / 4 }, (_, index) => index);
-
-/** Columns that the kernel multiplies at once: 2 x 16 sums take 8 registers, which V8 keeps there. */
-export const tileColumns = 2;
+/** Columns that the kernel multiplies at once: as many as V8 keeps the sums of in registers. */
+const tileColumns: Readonly<Record<PanelLanes, number>> = { 12: 3, 16: 2 };
 
 export type Orientation = "straight" | "turned";
 
-/** One way to compute: which operand is in panels, where they come from, and whether to use fused multiply-add where that changes no bit. */
+/** One way to compute: which operand is in panels, how wide, where they come from, and whether to use fused multiply-add where that changes no bit. */
 export interface MatmulForm {
   readonly orientation: Orientation;
+  readonly width: PanelLanes;
   readonly source: PanelSource;
   readonly fused: boolean;
 }
@@ -51,7 +50,8 @@ export const matmulArguments = {
   accumulate: 4,
   links: 5,
   scratch: 6,
-  firstLink: 7,
+  panels: 7,
+  firstLink: 8,
 } as const;
 /** Words of a link, from its start: those of its panels, then these. Spans: of thread 0. */
 export const linkArguments = { ...panelArguments, columnBase: 3, columnTable: 4, panelSpan: 5, columnSpan: 6, words: 7 } as const;
@@ -59,12 +59,12 @@ export const linkArguments = { ...panelArguments, columnBase: 3, columnTable: 4,
 /** Links of a chain; more go on from PSUM. */
 export const maximumLinks = 32;
 /** Scratch memory of a thread: a panel of each link. */
-export const scratchBytes = maximumLinks * hardware.sbufPartitions * panelRowBytes;
+export const scratchBytes = maximumLinks * hardware.sbufPartitions * groupLanes * 4 + 64;
 
-/** Parameters of a tile: the record, the panel, the byte offset of its first column in tables, lanes left from the panel on. */
+/** Parameters of a tile: the record, the panel's first lane, the byte offset of its first column in tables, lanes left from the panel on. */
 interface Tile {
   readonly record: Local<"i32">;
-  readonly panel: Local<"i32">;
+  readonly lane: Local<"i32">;
   readonly column: Local<"i32">;
   readonly lanes: Local<"i32">;
   /** Not all of the panel's lanes are there. */
@@ -79,8 +79,8 @@ interface Outputs {
   store(): void;
 }
 
-function straightOutputs(f: FunctionBuilder, { record, panel, column, lanes, masked, sums }: Tile): Outputs {
-  const base = f.let(add(loadI32(record, matmulArguments.outBase * 4), multiply(panel, panelRowBytes)));
+function straightOutputs(f: FunctionBuilder, { record, lane, column, lanes, masked, sums }: Tile): Outputs {
+  const base = f.let(add(loadI32(record, matmulArguments.outBase * 4), multiply(lane, 4)));
   const table = f.let(add(loadI32(record, matmulArguments.outTable * 4), column));
   const out = sums.map((_, index) => f.let(add(base, loadI32(table, index * 4))));
   const storeMasked = (address: Local<"i32">, sum: Local<"v128">, v: number) => {
@@ -100,17 +100,17 @@ function straightOutputs(f: FunctionBuilder, { record, panel, column, lanes, mas
   };
 }
 
-function turnedOutputs(f: FunctionBuilder, { record, panel, column, lanes, masked, sums }: Tile): Outputs {
+function turnedOutputs(f: FunctionBuilder, { record, lane, column, lanes, masked, sums }: Tile): Outputs {
   const base = f.let(add(loadI32(record, matmulArguments.outBase * 4), column));
-  const table = f.let(add(loadI32(record, matmulArguments.outTable * 4), multiply(panel, panelRowBytes)));
+  const table = f.let(add(loadI32(record, matmulArguments.outTable * 4), multiply(lane, 4)));
   const address = f.local("i32");
   const each = (visit: (sum: Local<"v128">, lane: number, offset: number) => void) => {
-    for (let lane = 0; lane < panelLanes; lane++) {
+    for (let index = 0; index < 4 * sums[0].length; index++) {
       const all = () => {
-        f.set(address, add(base, loadI32(table, lane * 4)));
-        for (const [c, vector] of sums.entries()) visit(vector[Math.floor(lane / 4)], lane % 4, c * 4);
+        f.set(address, add(base, loadI32(table, index * 4)));
+        for (const [c, vector] of sums.entries()) visit(vector[Math.floor(index / 4)], index % 4, c * 4);
       };
-      if (masked) f.if(scalar("i32.gt_s", lanes, i32(lane)), all);
+      if (masked) f.if(scalar("i32.gt_s", lanes, i32(index)), all);
       else all();
     }
   };
@@ -120,14 +120,23 @@ function turnedOutputs(f: FunctionBuilder, { record, panel, column, lanes, maske
   };
 }
 
-/** Emits `columns` x 16 outputs: (record, panel, column, lanes) as `Tile` has them, and the panel's rows in scratch memory. */
-function tile(module: ModuleBuilder, orientation: Orientation, fused: boolean, columns: number, masked: boolean): FunctionBuilder {
-  const name = `tile ${orientation} ${fused} ${columns} ${masked}`;
+interface TileForm {
+  readonly orientation: Orientation;
+  readonly fused: boolean;
+  readonly columns: number;
+  readonly width: PanelLanes;
+  readonly masked: boolean;
+}
+
+/** Emits `columns` x `width` outputs: (record, lane, column, lanes) as `Tile` has them, and the panel's rows in scratch memory. */
+function tile(module: ModuleBuilder, { orientation, fused, columns, width, masked }: TileForm): FunctionBuilder {
+  const name = `tile ${orientation} ${fused} ${columns} ${width} ${masked}`;
   return module.once(name, { parameters: ["i32", "i32", "i32", "i32", "i32"] }, (f) => {
-    const [record, panel, column, lanes, scratch] = [0, 1, 2, 3, 4].map((index) => f.parameter(index, "i32"));
+    const [record, lane, column, lanes, scratch] = [0, 1, 2, 3, 4].map((index) => f.parameter(index, "i32"));
     const each = Array.from({ length: columns }, (_, index) => index);
+    const vectors = Array.from({ length: width / 4 }, (_, index) => index);
     const sums = each.map(() => vectors.map(() => f.local("v128")));
-    const outputs = (orientation === "straight" ? straightOutputs : turnedOutputs)(f, { record, panel, column, lanes, masked, sums });
+    const outputs = (orientation === "straight" ? straightOutputs : turnedOutputs)(f, { record, lane, column, lanes, masked, sums });
     f.if(loadI32(record, matmulArguments.accumulate * 4), () => outputs.load());
     const links = f.let(loadI32(record, matmulArguments.links * 4));
     const link = f.let(add(record, matmulArguments.firstLink * 4));
@@ -138,7 +147,7 @@ function tile(module: ModuleBuilder, orientation: Orientation, fused: boolean, c
     const multiplyAdd = (a: V128, b: V128, sum: V128) =>
       fused ? vector("f32x4.relaxed_madd", a, b, sum) : vector("f32x4.add", sum, vector("f32x4.mul", a, b));
     f.while(links, () => {
-      f.set(end, add(row, multiply(argument(linkArguments.rows), panelRowBytes)));
+      f.set(end, add(row, multiply(argument(linkArguments.rows), width * 4)));
       for (const c of each) {
         f.set(values[c], add(argument(linkArguments.columnBase), loadI32(add(argument(linkArguments.columnTable), column), c * 4)));
       }
@@ -149,7 +158,7 @@ function tile(module: ModuleBuilder, orientation: Orientation, fused: boolean, c
           for (const v of vectors) f.set(sums[c][v], multiplyAdd(splat, held[v], sums[c][v]));
         }
         for (const c of each) f.set(values[c], add(values[c], 4));
-        f.set(row, add(row, panelRowBytes));
+        f.set(row, add(row, width * 4));
         return scalar("i32.lt_u", row, end);
       });
       f.set(link, add(link, linkArguments.words * 4));
@@ -160,15 +169,15 @@ function tile(module: ModuleBuilder, orientation: Orientation, fused: boolean, c
 }
 
 /** The chained matmul kernel. */
-export function emitMatmul(module: ModuleBuilder, { orientation, source, fused }: MatmulForm): FunctionBuilder {
-  return module.once(`matmul ${orientation} ${source} ${fused}`, kernelType, (f) => {
+export function emitMatmul(module: ModuleBuilder, { orientation, width, source, fused }: MatmulForm): FunctionBuilder {
+  return module.once(`matmul ${orientation} ${width} ${source} ${fused}`, kernelType, (f) => {
     const p = kernelParameters(f);
     const argument = (index: number) => f.let(loadI32(p.arguments, index * 4));
     const lanes = argument(matmulArguments.lanes);
     const columnBytes = argument(matmulArguments.columnBytes);
+    const panels = argument(matmulArguments.panels);
     const scratch = f.let(add(argument(matmulArguments.scratch), multiply(p.thread, scratchBytes)));
-    const panels = f.let(scalar("i32.div_u", add(lanes, panelLanes - 1), i32(panelLanes)));
-    const [panel, column, rest, links, link, to] = Array.from({ length: 6 }, () => f.local("i32"));
+    const [panel, lane, rest, column, links, link, to] = Array.from({ length: 7 }, () => f.local("i32"));
     const eachLink = (body: () => void) => {
       f.set(links, loadI32(p.arguments, matmulArguments.links * 4));
       f.set(link, add(p.arguments, matmulArguments.firstLink * 4));
@@ -178,24 +187,18 @@ export function emitMatmul(module: ModuleBuilder, { orientation, source, fused }
         f.set(links, add(links, -1));
       });
     };
-    const columns = (isFused: boolean, masked: boolean) => {
-      const multiplyTile = (count: number) =>
-        f.call(tile(module, orientation, isFused, count, masked), p.arguments, panel, column, rest, scratch);
+    const columns = (form: Omit<TileForm, "columns">) => {
+      const count = tileColumns[form.width];
+      const multiplyTile = (own: number) => f.call(tile(module, { ...form, columns: own }), p.arguments, lane, column, rest, scratch);
       f.set(column, i32(0));
-      f.while(scalar("i32.le_s", add(column, tileColumns * 4), columnBytes), () => {
-        multiplyTile(tileColumns);
-        f.set(column, add(column, tileColumns * 4));
+      f.while(scalar("i32.le_s", add(column, count * 4), columnBytes), () => {
+        multiplyTile(count);
+        f.set(column, add(column, count * 4));
       });
-      for (let tail = 1; tail < tileColumns; tail++) {
+      for (let tail = 1; tail < count; tail++) {
         f.if(scalar("i32.eq", add(column, tail * 4), columnBytes), () => multiplyTile(tail));
       }
     };
-    const multiplyPanel = (isFused: boolean) =>
-      f.if(
-        scalar("i32.ge_s", rest, i32(panelLanes)),
-        () => columns(isFused, false),
-        () => columns(isFused, true),
-      );
     const exact = f.let(i32(1));
     if (fused) {
       eachLink(() => {
@@ -203,20 +206,35 @@ export function emitMatmul(module: ModuleBuilder, { orientation, source, fused }
         f.set(exact, scalar("i32.and", exact, isExact(own(linkArguments.panelSpan), own(linkArguments.columnSpan))));
       });
     }
-    f.for(panel, p.thread, panels, p.threads, () => {
-      f.set(rest, scalar("i32.sub", lanes, multiply(panel, panelLanes)));
+    const multiplyPanel = (own: PanelLanes) => {
       f.set(to, scratch);
       eachLink(() => {
-        f.call(emitLoadPanel(module, source), link, panel, rest, to);
-        f.set(to, add(to, multiply(loadI32(link, linkArguments.rows * 4), panelRowBytes)));
+        f.call(emitLoadPanel(module, source, own), link, panel, lane, rest, to);
+        f.set(to, add(to, multiply(loadI32(link, linkArguments.rows * 4), own * 4)));
       });
-      if (!fused) multiplyPanel(false);
-      else
+      const whole = (isFused: boolean) =>
         f.if(
-          exact,
-          () => multiplyPanel(true),
-          () => multiplyPanel(false),
+          scalar("i32.ge_s", rest, i32(own)),
+          () => columns({ orientation, fused: isFused, width: own, masked: false }),
+          () => columns({ orientation, fused: isFused, width: own, masked: true }),
         );
+      if (!fused) return whole(false);
+      f.if(
+        exact,
+        () => whole(true),
+        () => whole(false),
+      );
+    };
+    f.for(panel, p.thread, panels, p.threads, () => {
+      f.set(lane, multiply(panel, width));
+      f.set(rest, scalar("i32.sub", lanes, lane));
+      if (width === groupLanes) return multiplyPanel(width);
+      const isWide = scalar("i32.and", scalar("i32.gt_s", rest, i32(width)), scalar("i32.le_s", rest, i32(groupLanes)));
+      f.if(
+        isWide,
+        () => multiplyPanel(groupLanes),
+        () => multiplyPanel(width),
+      );
     });
   });
 }

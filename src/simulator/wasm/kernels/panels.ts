@@ -1,6 +1,6 @@
 /**
- * Panels: an operand of a matmul as rows of 16 lanes, one row for each k. Before a thread multiplies with a panel, it writes it to scratch memory of its own, which
- * stays in the cache: from a constant, which memory holds in 16 bits, or from SBUF.
+ * Panels: an operand of a matmul as rows of 12 or 16 lanes, one row for each k. Before a thread multiplies with a panel, it writes it to scratch
+ * memory of its own, which stays in the cache: from a constant, which memory holds in 16 bits, or from SBUF.
  */
 import {
   add,
@@ -21,14 +21,26 @@ import {
 } from "../emitter.js";
 import { groupLanes, turn } from "./common.js";
 
-/** One panel holds the lanes of a group, so that threads that share lanes share out panels. */
-export const panelLanes = groupLanes;
-export const panelRowBytes = panelLanes * 4;
-/** Bytes of a constant's row. */
-export const packedRowBytes = panelLanes * 2;
+/**
+ * Lanes of an operand's panels. 16 are a group, so that threads that share lanes share out panels. With 12 the kernel keeps nine sums in registers, which
+ * is what it takes to keep fused multiply-adds busy; up to 4 lanes that are left over make the last panel one of 16.
+ */
+export type PanelLanes = 12 | typeof groupLanes;
 
-/** Where a lane's half word lies in a constant's row: the low halves of a vector's words are four lanes, the high halves the next four. */
-export const packedPosition = (lane: number) => (lane & 8) + 2 * (lane & 3) + ((lane >> 2) & 1);
+export function panelCount(lanes: number, width: PanelLanes): number {
+  return width === groupLanes ? Math.ceil(lanes / width) : Math.max(1, Math.ceil((lanes - (groupLanes - width)) / width));
+}
+
+/** Lanes of the last panel's rows. */
+export function lastPanelLanes(lanes: number, width: PanelLanes): PanelLanes {
+  return lanes - (panelCount(lanes, width) - 1) * width > width ? groupLanes : width;
+}
+
+/** Bytes from one panel of a constant to the next. */
+export const packedBytes = (rows: number, width: PanelLanes) => Math.ceil((rows * width) / 8) * 16;
+
+/** Where a constant's elements, counted along its rows, lie in half words: of each 8, four are the low halves of a vector's words, four the high halves. */
+export const packedPosition = (index: number) => (index & ~7) + 2 * (index & 3) + ((index >> 2) & 1);
 
 export type PanelSource = "sbuf" | "bfloat16" | "float16";
 
@@ -46,53 +58,55 @@ function widen(f: FunctionBuilder, halves: V128, source: "bfloat16" | "float16")
   return vector("v128.or", number, vector("v128.and", value, i32x4(0x80000000)));
 }
 
-/** Parameters of the loader: the link's words, the panel, lanes left from the panel on, where its first row goes. */
+/** Parameters of the loader: the link's words, the panel, its first lane, lanes left from there on, where its first row goes. */
 interface Loader {
   readonly link: Local<"i32">;
   readonly panel: Local<"i32">;
+  readonly lane: Local<"i32">;
   readonly lanes: Local<"i32">;
   readonly to: Local<"i32">;
+  readonly width: PanelLanes;
 }
 
-function loadConstant(f: FunctionBuilder, { link, panel, to }: Loader, source: "bfloat16" | "float16"): void {
+/** May write up to four elements more than the panel has. */
+function loadConstant(f: FunctionBuilder, { link, panel, to, width }: Loader, source: "bfloat16" | "float16"): void {
   const argument = (index: number) => loadI32(link, index * 4);
   const from = f.let(add(argument(panelArguments.source), multiply(panel, argument(panelArguments.pitch))));
-  const end = f.let(add(from, multiply(argument(panelArguments.rows), packedRowBytes)));
+  const end = f.let(add(from, multiply(argument(panelArguments.rows), width * 2)));
   const halves = f.local("v128");
   f.doWhile(() => {
-    for (const block of [0, 1]) {
-      f.set(halves, loadVector(from, block * 16));
-      f.storeVector(to, widen(f, vector("i32x4.shl", halves, i32(16)), source), block * 32);
-      f.storeVector(to, widen(f, vector("v128.and", halves, i32x4(0xffff0000)), source), block * 32 + 16);
-    }
-    f.set(from, add(from, packedRowBytes));
-    f.set(to, add(to, panelRowBytes));
+    f.set(halves, loadVector(from));
+    f.storeVector(to, widen(f, vector("i32x4.shl", halves, i32(16)), source));
+    f.storeVector(to, widen(f, vector("v128.and", halves, i32x4(0xffff0000)), source), 16);
+    f.set(from, add(from, 16));
+    f.set(to, add(to, 32));
     return scalar("i32.lt_u", from, end);
   });
 }
 
 /** Lanes past the last one repeat it. */
-function loadSbuf(f: FunctionBuilder, { link, panel, lanes, to }: Loader): void {
+function loadSbuf(f: FunctionBuilder, { link, lane, lanes, to, width }: Loader): void {
   const argument = (index: number) => f.let(loadI32(link, index * 4));
   const [base, table, rows] = [panelArguments.source, panelArguments.pitch, panelArguments.rows].map(argument);
+  const rowBytes = width * 4;
   const fullRows = f.let(scalar("i32.and", rows, i32(-4)));
-  const first = f.let(add(table, multiply(panel, panelRowBytes)));
-  const [lane, row, at] = [f.local("i32"), f.local("i32"), f.local("i32")];
+  const first = f.let(add(table, multiply(lane, 4)));
+  const [quad, row, at] = [f.local("i32"), f.local("i32"), f.local("i32")];
   const from = [0, 1, 2, 3].map(() => f.local("i32"));
-  f.for(lane, 0, i32(panelLanes), 4, () => {
+  f.for(quad, 0, i32(width), 4, () => {
     for (const [index, address] of from.entries()) {
-      const own = f.let(add(lane, index));
+      const own = f.let(add(quad, index));
       const inside = select(scalar("i32.lt_s", own, lanes), own, add(lanes, -1));
       f.set(address, add(base, loadI32(add(first, multiply(inside, 4)))));
     }
-    f.set(at, add(to, multiply(lane, 4)));
+    f.set(at, add(to, multiply(quad, 4)));
     f.for(row, 0, fullRows, 4, () => {
       const turned = turn(
         f,
         from.map((address) => f.let(loadVector(address))),
       );
-      for (const [index, values] of turned.entries()) f.storeVector(at, values, index * panelRowBytes);
-      f.set(at, add(at, 4 * panelRowBytes));
+      for (const [index, values] of turned.entries()) f.storeVector(at, values, index * rowBytes);
+      f.set(at, add(at, 4 * rowBytes));
       for (const address of from) f.set(address, add(address, 16));
     });
     f.for(row, fullRows, rows, 1, () => {
@@ -100,16 +114,17 @@ function loadSbuf(f: FunctionBuilder, { link, panel, lanes, to }: Loader): void 
         f.storeI32(at, loadI32(address), index * 4);
         f.set(address, add(address, 4));
       }
-      f.set(at, add(at, panelRowBytes));
+      f.set(at, add(at, rowBytes));
     });
   });
 }
 
-/** Writes the rows of one panel of a link: (link, panel, lanes, to) as `Loader` has them. */
-export function emitLoadPanel(module: ModuleBuilder, source: PanelSource): FunctionBuilder {
-  return module.once(`panel ${source}`, { parameters: ["i32", "i32", "i32", "i32"] }, (f) => {
-    const [link, panel, lanes, to] = [0, 1, 2, 3].map((index) => f.parameter(index, "i32"));
-    if (source === "sbuf") loadSbuf(f, { link, panel, lanes, to });
-    else loadConstant(f, { link, panel, lanes, to }, source);
+/** Writes the rows of one panel of a link: (link, panel, lane, lanes, to) as `Loader` has them. */
+export function emitLoadPanel(module: ModuleBuilder, source: PanelSource, width: PanelLanes): FunctionBuilder {
+  return module.once(`panel ${source} ${width}`, { parameters: ["i32", "i32", "i32", "i32", "i32"] }, (f) => {
+    const [link, panel, lane, lanes, to] = [0, 1, 2, 3, 4].map((index) => f.parameter(index, "i32"));
+    const loader = { link, panel, lane, lanes, to, width };
+    if (source === "sbuf") loadSbuf(f, loader);
+    else loadConstant(f, loader, source);
   });
 }
