@@ -2,6 +2,7 @@
 import type { Node } from "../graph/graph.js";
 import type { Tensor } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
+import { packsKernelRows } from "../operators/convolution.js";
 import type { ConvolutionGeometry } from "../operators/record.js";
 import { accumulate, psumTile } from "./accumulate.js";
 import { deviceElements } from "./constants.js";
@@ -12,21 +13,12 @@ import type { Value } from "./values.js";
 import { type Box, jointly, subView, tileBoxes, type View } from "./view.js";
 import { evenOffsets, loadWeights, shapeOf, type WeightSource, weightGroups } from "./weights.js";
 
-/** Input channels up to which packing pays. */
-const FEW_CHANNELS = 16;
 /** Elements a partition of one packed band. */
 const BAND_ELEMENTS = 4096;
 
 /** Whether a convolution over an input in DRAM packs kernel rows and channels on partitions. */
-export function packsRows(geometry: ConvolutionGeometry, input: readonly number[]): boolean {
-  const rows = geometry.kernel[0] * input[1];
-  return (
-    geometry.groups === 1 &&
-    geometry.kernel.length === 2 &&
-    geometry.kernel[0] > 1 &&
-    input[1] <= FEW_CHANNELS &&
-    rows <= hardware.sbufPartitions
-  );
+export function packsRows({ groups, kernel }: ConvolutionGeometry, input: readonly number[]): boolean {
+  return groups === 1 && packsKernelRows(kernel, input[1]);
 }
 
 /** Weights with input row i * channels + c for kernel row i, channel c; the taps are the kernel's columns. */

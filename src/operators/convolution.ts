@@ -1,6 +1,8 @@
 /** Contractions: convolutions, matrix products, and their quantized forms (inference only). */
+
 import { type Dim, intAttribute, intsAttribute, stringAttribute, type TensorType } from "../graph/graph.js";
 import { type DType, elementCount } from "../graph/tensor.js";
+import { hardware } from "../hardware/hardware.js";
 import { floatTypes } from "./pointwise.js";
 import type { AttributeSpec, ConvolutionGeometry, OperatorRecord, OperatorUse, Reason } from "./record.js";
 import {
@@ -194,6 +196,14 @@ const known = (dims: readonly Dim[]): number[] =>
     if (typeof dim === "string") throw new Error(`geometry: the extent ${dim} is open`);
     return dim;
   });
+
+/** Input channels up to which the tensor engine reads several rows of an image at once. */
+const FEW_CHANNELS = 16;
+
+/** Whether rows of the kernel go on the tensor engine's rows beside the channels, in one pass: else each tap is a pass. */
+export function packsKernelRows(kernel: readonly number[], channels: number): boolean {
+  return kernel.length === 2 && kernel[0] > 1 && channels <= FEW_CHANNELS && kernel[0] * channels <= hardware.tensorRows;
+}
 
 export function convolutionGeometry(use: OperatorUse): ConvolutionGeometry {
   const input = staticShape(use, 0);

@@ -1,12 +1,12 @@
 /**
  * Convolutions of few channels keep more digits. Rounded to 16 bits, an operand x is h + l: h its 16-bit form, l what that leaves out, in 16
- * bits again. Where three times the input channels still fit on the rows of the tensor engine, which would be idle, the sum
- * h H + l H + h L over operands (h, l, h) and weights (H, H, L) costs no further pass, and errs by about 2^-20 with FP16. First layers
- * profit most: what they round, all later ones magnify.
+ * bits again. The sum h H + l H + h L over operands (h, l, h) and weights (H, H, L) errs by about 2^-20 with FP16. It is taken where three
+ * times the input channels fit on the rows of the tensor engine, which would be idle, in as many passes as before. First layers profit most: what they round, all later ones magnify.
  */
 import { type Graph, intAttribute, type Node, staticType, type TensorType } from "../graph/graph.js";
 import { elementCount, floatTensor, fromNumbers, numberAt, type Tensor, toFloat32 } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
+import { packsKernelRows } from "../operators/convolution.js";
 import { FreshNames } from "./values.js";
 
 const PARTS = 3;
@@ -60,14 +60,23 @@ class Splitting {
     const weights = this.graph.constants.get(node.inputs[1]);
     if (node.op !== "Conv" || node.domain !== "" || intAttribute(node.attributes, "group", 1) !== 1 || !weights) return undefined;
     const input = this.graph.types.get(node.inputs[0]);
-    const rows = PARTS * weights.shape[1] * weights.shape[2];
-    return rows <= hardware.sbufPartitions && weights.dtype === "float32" && input?.dtype === "float32" ? weights : undefined;
+    const [, channels, ...kernel] = weights.shape;
+    const fits = PARTS * channels * kernel[0] <= hardware.tensorRows;
+    const packs = packsKernelRows(kernel, PARTS * channels) || !packsKernelRows(kernel, channels);
+    return fits && packs && weights.dtype === "float32" && input?.dtype === "float32" ? weights : undefined;
   }
 
-  private add(op: string, base: string, inputs: readonly string[], shape: readonly number[], attributes: Node["attributes"] = {}): string {
+  private add(
+    op: string,
+    base: string,
+    inputs: readonly string[],
+    shape: readonly number[],
+    origins: readonly string[],
+    attributes: Node["attributes"] = {},
+  ): string {
     const output = this.names.next(base);
     this.types.set(output, { dtype: this.half, shape });
-    this.nodes.push({ name: this.names.next(output), op, domain: "", inputs, outputs: [output], attributes, origins: [] });
+    this.nodes.push({ name: this.names.next(output), op, domain: "", inputs, outputs: [output], attributes, origins });
     return output;
   }
 
@@ -85,17 +94,17 @@ class Splitting {
   }
 
   /** The parts of a value, as the input channels of split weights. */
-  private operand(value: string): string {
+  private operand(value: string, origins: readonly string[]): string {
     const known = this.known.get(value);
     if (known !== undefined) return known;
     const { shape } = staticType(this.graph, value);
     const limits = [-largest[this.half], largest[this.half]].map((limit) =>
       this.constant(`${value}/limit`, floatTensor([], Float32Array.of(limit))),
     );
-    const high = this.add("Clip", `${value}/high`, [value, ...limits], shape);
-    const low = this.add("Sub", `${value}/low`, [value, high], shape);
+    const high = this.add("Clip", `${value}/high`, [value, ...limits], shape, origins);
+    const low = this.add("Sub", `${value}/low`, [value, high], shape, origins);
     const all = shape.map((extent, axis) => (axis === 1 ? PARTS * extent : extent));
-    const name = this.add("Concat", `${value}/parts`, [high, low, high], all, { axis: { type: "int", value: 1 } });
+    const name = this.add("Concat", `${value}/parts`, [high, low, high], all, origins, { axis: { type: "int", value: 1 } });
     this.known.set(value, name);
     return name;
   }
@@ -108,7 +117,7 @@ class Splitting {
         continue;
       }
       const [value, name, ...rest] = node.inputs;
-      this.nodes.push({ ...node, inputs: [this.operand(value), this.splitWeights(name, weights), ...rest] });
+      this.nodes.push({ ...node, inputs: [this.operand(value, node.origins), this.splitWeights(name, weights), ...rest] });
     }
     return this.known.size === 0 ? this.graph : { ...this.graph, nodes: this.nodes, types: this.types, constants: this.constants };
   }

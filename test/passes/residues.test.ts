@@ -6,6 +6,7 @@ import { writeOnnx } from "../../src/frontend/onnx/write.js";
 import { floatTensor } from "../../src/graph/tensor.js";
 import { parseGraph } from "../../src/graph/text.js";
 import { compileModel, loadModel, toNumbers } from "../../src/index.js";
+import { splitOperands } from "../../src/passes/residues.js";
 import { seeded } from "../seeded.js";
 
 const folder = mkdtempSync(join(tmpdir(), "residues-"));
@@ -50,4 +51,25 @@ test("infinities, and numbers beyond FP16's, are themselves", async () => {
   for (const { value, wanted } of await convolve("fp32-cast-matmult-fp16", x, new Float32Array(outputs * channels).fill(0.5))) {
     expect(value).toBe(wanted);
   }
+});
+
+test.each([
+  [3, 1, true],
+  [42, 1, true],
+  [43, 1, false],
+  [3, 7, true],
+  [5, 3, true],
+  // In parts, the kernel's rows would no longer share a pass.
+  [6, 3, false],
+  [14, 3, false],
+])("%d channels, %d x %d kernel: parts %s", (inputs, kernel, split) => {
+  const weights = floatTensor([1, inputs, kernel, kernel], new Float32Array(inputs * kernel * kernel).fill(0.3));
+  const graph = parseGraph(`graph "first" { input %x: float32[1, ${inputs}, 9, 9]
+    %w: float32[1, ${inputs}, ${kernel}, ${kernel}] = Neg(%u) @w
+    const %u: float32[] = [1]
+    %y: float32[1, 1, ${10 - kernel}, ${10 - kernel}] = Conv(%x, %w) @conv
+    output %y }`);
+  const constants = new Map([["w", weights]]);
+  const nodes = graph.nodes.filter(({ op }) => op === "Conv");
+  expect(splitOperands({ ...graph, nodes, constants }, "float16").nodes.length > 1).toBe(split);
 });
