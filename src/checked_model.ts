@@ -71,7 +71,8 @@ export function graphText(graph: Graph): string {
   return printGraph(graph, { elideConstants: true });
 }
 
-function verify(pass: string, graph: Graph): void {
+/** Throws where a pass left a graph that contradicts itself. */
+export function verify(pass: string, graph: Graph): void {
   const faults = verifyGraph(graph);
   if (faults.length > 0) throw new Error(`after ${pass}: ${faults.slice(0, 5).join("; ")}`);
 }

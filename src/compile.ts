@@ -1,6 +1,6 @@
 /** The driver: it hands each phase what the one before it made. Nothing here knows an operator or an instruction. */
 import { createHash } from "node:crypto";
-import { bindOptions, checkedModel, graphText } from "./checked_model.js";
+import { bindOptions, checkedModel, graphText, verify } from "./checked_model.js";
 import { UserError, userError } from "./diagnostics/diagnostic.js";
 import { fingerprint } from "./fingerprint.js";
 import { type Graph, isStatic, staticType } from "./graph/graph.js";
@@ -195,7 +195,10 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     };
   }
   const cores = options.neuroncorePipelineCores ?? 1;
-  const rounded = applyPrecision(asWords(graph), precision, recordOf);
+  const words = asWords(graph);
+  const rounded = applyPrecision(words, precision, recordOf);
+  if (options.verifyEach) for (const [pass, after] of Object.entries({ words, precision: rounded })) verify(pass, after);
+  options.observe?.(`precision ${id}`, () => graphText(rounded));
   const { stages, plan } = compilePipeline(rounded, cores, { ...options, relayout: relayoutOf(precision) });
   const sources = new Set(part.operators);
   const time = simulateTime(stages.map(({ loaded }) => loaded.program));

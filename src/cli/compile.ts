@@ -14,7 +14,7 @@ import { type LogLevel, type Streams, Terminal } from "./terminal.js";
 import { usageMessage } from "./usage.js";
 
 /** The phases whose result `--print-ir-after` shows. */
-export const printablePhases = ["import", "normalise", "check", "partition", "lower", "schedule"] as const;
+export const printablePhases = ["import", "normalise", "check", "partition", "precision", "pipeline", "lower", "schedule"] as const;
 
 const LARGEST = 2 ** 31 - 1;
 
