@@ -23,6 +23,9 @@ const GROWTH = 1.01;
 /** The share of runs in which blocks are joined. */
 const JOINED_RUNS = 0.7;
 
+/** Rounded, so that hosts whose libraries differ in the last bit agree. */
+const logarithm = (value: number) => Math.round(Math.log(value) * 2 ** 24) / 2 ** 24;
+
 /** Logarithms of what makes an item hard to place: its size, how long it lives, in how full a section and in how many, with how many. */
 function difficulties(items: readonly AllocationItem[], { from, to, sections, neighbours, sizes }: Intervals): number[][] {
   const total = Float64Array.from({ length: sections.starts.length - 1 }, (_, section) =>
@@ -31,13 +34,13 @@ function difficulties(items: readonly AllocationItem[], { from, to, sections, ne
   return items.map((item, index) => {
     const fullest = total.subarray(from[index], to[index]).reduce((most, each) => Math.max(most, each), 0);
     const others = neighbours.starts[index + 1] - neighbours.starts[index];
-    return [item.size, item.upper - item.lower, to[index] - from[index], others + 1, fullest].map(Math.log);
+    return [item.size, item.upper - item.lower, to[index] - from[index], others + 1, fullest].map(logarithm);
   });
 }
 
 /** Random exponents of the first four difficulties; in half of the cases the fullness of the section counts far more than all. */
 function draw(random: () => number): number[] {
-  const exponents = Array.from({ length: 4 }, () => (random() < 0.4 ? 0 : -Math.log(1 - random())));
+  const exponents = Array.from({ length: 4 }, () => (random() < 0.4 ? 0 : -logarithm(1 - random())));
   return [...exponents, random() < 0.5 ? 20 * random() : 0];
 }
 
@@ -67,9 +70,12 @@ export function search(items: readonly AllocationItem[], capacity: number, nodeL
 function searchPart(items: readonly AllocationItem[], capacity: number, nodeLimit: number): SearchResult {
   const random = randomSequence();
   let nodes = 0;
-  for (let count = 0; nodes < nodeLimit; count++) {
-    const blocks = random() < JOINED_RUNS ? joinBlocks(items, 1 - random() ** 2, random) : singleBlocks(items);
-    const limit = Math.min(nodeLimit - nodes, blocks.length + Math.ceil(FIRST_LIMIT * GROWTH ** count));
+  let length = FIRST_LIMIT;
+  for (let count = 0; nodes < nodeLimit; count++, length *= GROWTH) {
+    const joins = random() < JOINED_RUNS;
+    const share = joins ? random() : 0;
+    const blocks = joins ? joinBlocks(items, 1 - share * share, random) : singleBlocks(items);
+    const limit = Math.min(nodeLimit - nodes, blocks.length + Math.ceil(length));
     const intervals = intervalsOf(blocks);
     const rank = rankBy(difficulties(blocks, intervals), draw(random));
     const run = new Search(intervals, capacity, { rank, focus: count % 2 === 0, nodeLimit: limit });
