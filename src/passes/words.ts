@@ -52,7 +52,10 @@ class Converter {
     const results = wordRule(node.op)(builder, operands, { node, inputs, output, unsigned: inputs.includes("uint64") });
     const named = results.map((result, index) => {
       const name = node.outputs[index];
-      if (typeof result === "string") return result;
+      if (typeof result === "string") {
+        this.rename(node.inputs, result, name);
+        return result;
+      }
       this.words.set(name, result);
       return this.graph.outputs.includes(name) ? joined(builder, result) : undefined;
     });
@@ -61,6 +64,16 @@ class Converter {
     for (const [name, tensor] of constants) this.constants.set(name, tensor);
     for (const [name, type] of types) this.types.set(name, type);
     for (const name of node.outputs) if (isWide(this.dtypeOf(name))) this.types.set(name, this.borderType(name));
+  }
+
+  /** Words of inputs that are a node's result go by its name. */
+  private rename(inputs: readonly string[], from: string, to: string): void {
+    for (const input of inputs) {
+      const words = this.words.get(input);
+      if (words === undefined) continue;
+      const named = (word: string) => (word === from ? to : word);
+      this.words.set(input, { low: named(words.low), high: named(words.high) });
+    }
   }
 
   private wordsOf(builder: Builder, name: string): Words {

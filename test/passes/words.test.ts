@@ -17,6 +17,15 @@ test("64-bit integers are pairs of words at the border; casts take them apart an
   expect(words.nodes.map(({ op }) => op)).toEqual(["Gather", "Add", "Max", "Min", "Reshape", "Reshape", "Concat"]);
 });
 
+test("a word that is a node's result is still there for other readers", () => {
+  const graph = parseGraph(`graph "main" { input %x: int64[3]
+    %a: int32[3] = Cast(%x) {to = 6} @narrow
+    %y: int64[3] = Neg(%x) @negate
+    output %a
+    output %y }`);
+  expect(verifyGraph(asWords(graph))).toEqual([]);
+});
+
 test("a graph without them stays", () => {
   const graph = parseGraph(`graph "main" { input %x: int32[3]
     %y: float32[3] = Cast(%x) {to = 1} @cast

@@ -135,6 +135,18 @@ const dynamicPartition: Rule = (node) => {
   });
 };
 
+/** Rows put at places that only the run tells: as many as the last place asks for, zeros where none is put. */
+function stitched(node: Conversion, rows: readonly string[]): string {
+  const places = rows.map((_, index) => node.reshape(node.cast(node.inputs[index], "int64"), [-1]));
+  const all = node.concat([node.integers([-1]), ...places], 0);
+  const count = node.emit("Add", [node.reduce("ReduceMax", all, [0], true), node.integers([1])]);
+  const data = node.inputs[node.inputs.length / 2];
+  const extents = node.shapeOf([count, ...node.extents(data).slice(node.rank(node.inputs[0]))]);
+  const background = node.emit("Expand", [node.scalar(0, node.dtypeOf(data)), extents]);
+  const indices = node.unsqueeze(node.concat(places, 0), [1]);
+  return node.emit("ScatterND", [background, indices, node.concat(rows, 0)], { reduction: text("none") });
+}
+
 /** Rows put at given places; of several for one place the last. */
 const dynamicStitch: Rule = (node) => {
   const count = node.inputs.length / 2;
@@ -142,6 +154,7 @@ const dynamicStitch: Rule = (node) => {
     const data = node.inputs[count + index];
     return node.reshape(data, [-1, ...node.extents(data).slice(node.rank(node.inputs[index]))]);
   });
+  if (!range(0, count).every((index) => node.known(node.inputs[index]))) return [stitched(node, rows)];
   const places = range(0, count).flatMap((index) => node.numbers(index));
   const sources = range(0, Math.max(-1, ...places) + 1).map((place) => Math.max(0, places.lastIndexOf(place)));
   return [node.emit("Gather", [node.concat(rows, 0), node.numbersOf("int32", [sources.length], sources)], { axis: int(0) })];
