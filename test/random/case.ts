@@ -1,4 +1,5 @@
 /** A random graph and a random way to compile it, from a seed. */
+import type { DType } from "../../src/graph/tensor.js";
 import type { CompileOptions } from "../../src/index.js";
 import { Draw } from "./draw.js";
 import { Grower, type Grown } from "./grower.js";
@@ -37,6 +38,11 @@ const modes: readonly (readonly string[])[] = [
   ["all", "no-fast-relayout"],
 ];
 
+const furtherTypes: readonly DType[] = [
+  ...(["float32", "bfloat16", "float16", "float64", "bool"] as const),
+  ...(["int32", "int64", "uint64", "uint32", "int16", "uint8", "int8"] as const),
+];
+
 /** `only`: names of the operators to use, for looking at one. */
 export function randomCase(seed: number, only?: readonly string[]): RandomCase {
   const draw = new Draw(seed, "case");
@@ -47,7 +53,7 @@ export function randomCase(seed: number, only?: readonly string[]): RandomCase {
   for (let tries = 0; grower.size < size && tries < 40 * size; tries++) {
     const op = draw.pick(only ?? draw.pick(choices));
     recipes[op](grower);
-    if (draw.chance(0.05)) grower.input(draw.pick(["float32", "int32", "bool", "int64", "uint8", "int8"]));
+    if (draw.chance(0.05)) grower.input(draw.pick(furtherTypes));
   }
   const grown = grower.finish();
   const placement = draw.pick(["placed", "forced", "forced", "mixed"] as const);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { threadId } from "node:worker_threads";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
-import { allocateData, elementCount, isFloat, numberAt, type TensorData } from "../../src/graph/tensor.js";
+import { allocateData, type DType, elementCount, isFloat, numberAt, type TensorData } from "../../src/graph/tensor.js";
 import {
   type CompileOptions,
   type CompileResult,
@@ -168,6 +168,9 @@ async function judge(test: RandomCase, values: Values): Promise<Failure | undefi
   return undefined;
 }
 
+/** Between neighbours of a type, relative to them, at most. */
+const units: Partial<Record<DType, number>> = { float16: 2 ** -10, bfloat16: 2 ** -7 };
+
 /** Why a value is not what is expected; undefined if it is. */
 function faultOf(value: Tensor | undefined, { value: reference, spread }: Expected, exact: boolean): string | undefined {
   const typeOf = (tensor: Tensor | undefined) => `${tensor?.dtype}[${tensor?.shape}]`;
@@ -175,8 +178,8 @@ function faultOf(value: Tensor | undefined, { value: reference, spread }: Expect
   for (let index = 0; index < elementCount(value.shape); index++) {
     const [seen, wanted] = [numberAt(value, index), numberAt(reference, index)];
     if (seen === wanted || (Number.isNaN(seen) && Number.isNaN(wanted))) continue;
-    const stored = value.dtype === "float16" ? 2 ** -10 : 0;
-    const bound = exact || !isFloat(value.dtype) ? 0 : SAFETY * spread + Math.max(RELATIVE, stored) * Math.abs(wanted) + ABSOLUTE;
+    const bound =
+      exact || !isFloat(value.dtype) ? 0 : SAFETY * spread + Math.max(RELATIVE, units[value.dtype] ?? 0) * Math.abs(wanted) + ABSOLUTE;
     if (!(Math.abs(seen - wanted) <= bound)) return `[${index}] is ${seen}, not ${wanted} within ${bound}`;
   }
   return undefined;

@@ -47,7 +47,7 @@ export const LIMIT = 8;
 const MOST_ELEMENTS = 20_000;
 const extents = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17];
 const longExtents = [31, 33, 63, 64, 65, 96, 127, 128, 129, 130, 200, 256, 300];
-export const floatTypes: readonly DType[] = ["float32", "float16"];
+export const floatTypes: readonly DType[] = ["float32", "float16", "bfloat16"];
 /** Greatest magnitude of an integer type's values here. */
 export const integerLimits: Partial<Record<DType, number>> = {
   int8: 100,
@@ -56,8 +56,8 @@ export const integerLimits: Partial<Record<DType, number>> = {
   uint16: 60_000,
   int32: 2 ** 29,
   uint32: 2 ** 29,
-  int64: 2 ** 29,
-  uint64: 2 ** 29,
+  int64: 2 ** 50,
+  uint64: 2 ** 50,
 };
 
 export class Grower {
@@ -79,7 +79,7 @@ export class Grower {
     readonly options: GrowOptions,
   ) {
     this.draw = new Draw(seed, "graph");
-    this.dtype = this.draw.chance(0.85) ? "float32" : "float16";
+    this.dtype = this.draw.pick([...new Array<DType>(6).fill("float32"), "float16", "bfloat16"]);
   }
 
   /** Axes that operators may mix: all but the batch. */
@@ -118,9 +118,11 @@ export class Grower {
       return { tensor: fromNumbers(dtype, shape, values), bounds: { low: 0, high: 1, exact: true } };
     }
     if (!isFloat(dtype)) {
-      const low = dtype.startsWith("u") ? 0 : -20;
-      const values = Array.from({ length: count }, () => this.draw.integer(low, 20));
-      return { tensor: fromNumbers(dtype, shape, values), bounds: { low, high: 20, exact: true } };
+      // Of 64 bits at times with both words in use.
+      const high = dtype.endsWith("64") && this.draw.chance(0.3) ? 2 ** 36 : 20;
+      const low = dtype.startsWith("u") ? 0 : -high;
+      const values = Array.from({ length: count }, () => this.draw.integer(low, high));
+      return { tensor: fromNumbers(dtype, shape, values), bounds: { low, high, exact: true } };
     }
     const values = exact
       ? Float32Array.from({ length: count }, () => this.draw.integer(-31, 31) / 8)
@@ -129,7 +131,7 @@ export class Grower {
     return { tensor: fromNumbers(dtype, shape, values), bounds: { low: -most, high: most, exact } };
   }
 
-  input(dtype: DType, shape: readonly number[] = this.shape(), exact = this.draw.chance(0.4)): Value {
+  input(dtype: DType, shape: readonly number[] = this.shape(), exact = dtype === "float64" || this.draw.chance(0.4)): Value {
     const { tensor, bounds } = this.elements(dtype, shape, exact);
     const name = `x${this.inputs.size}`;
     this.inputs.set(name, tensor);
@@ -212,6 +214,7 @@ export class Grower {
       }),
     );
     const sane = ({ dtype, shape, low, high }: Value) =>
+      (low >= 0 || !dtype.startsWith("u")) &&
       elementCount(shape) <= MOST_ELEMENTS &&
       elementCount(shape) > 0 &&
       Math.max(-low, high) <= (isFloat(dtype) ? 1e4 : (integerLimits[dtype] ?? 1));

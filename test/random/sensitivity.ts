@@ -84,7 +84,7 @@ function withFactors({ graph, inputs, rounded, fastMath }: RandomCase): { graph:
     const type = types.get(value);
     const shape = type?.shape?.flatMap((extent) => (typeof extent === "number" ? [extent] : []));
     if (!rounded.has(value) || type === undefined || shape === undefined || shape.length !== type.shape?.length) return [];
-    const places: (keyof typeof sizes)[] = type.dtype === "float16" ? ["float16"] : [precision.tensors];
+    const places: (keyof typeof sizes)[] = type.dtype === "float16" || type.dtype === "bfloat16" ? [type.dtype] : [precision.tensors];
     if (operands.has(value)) places.push(precision.matmult);
     if (precision.relayout === "fast") places.push(precision.transposeType);
     const isState = states.has(value);

@@ -3,7 +3,10 @@ import { type DType, elementCount, fromNumbers } from "../../../src/graph/tensor
 import { type Attribute, type Grower, int, ints, text, type Value } from "../grower.js";
 import type { Recipe } from "./recipe.js";
 
-const movedTypes: readonly DType[] = ["float32", "float16", "int32", "bool", "uint8", "int64", "int8"];
+const movedTypes: readonly DType[] = [
+  ...(["float32", "float16", "bfloat16", "float64", "bool"] as const),
+  ...(["int32", "uint8", "int64", "int8", "uint64", "int16", "uint32"] as const),
+];
 
 function anyValue(grower: Grower, leastRank = 0, mostRank = 5): Value | undefined {
   return grower.find(({ dtype, shape }) => movedTypes.includes(dtype) && shape.length >= leastRank && shape.length <= mostRank);
@@ -212,7 +215,9 @@ function unsqueeze(grower: Grower): unknown {
 }
 
 function trilu(grower: Grower): unknown {
-  const x = grower.find(({ dtype, shape }) => ["float32", "int64", "bool"].includes(dtype) && shape.length >= grower.firstAxis + 2);
+  const x = grower.find(
+    ({ dtype, shape }) => ["float32", "int64", "bool", "uint64"].includes(dtype) && shape.length >= grower.firstAxis + 2,
+  );
   if (x === undefined) return undefined;
   const bounds = { low: Math.min(0, x.low), high: Math.max(0, x.high), exact: x.exact };
   const inputs = grower.draw.chance(0.5) ? [x] : [x, grower.fixed(fromNumbers("int64", [], [grower.draw.integer(-3, 3)]), bounds)];

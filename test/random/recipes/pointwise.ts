@@ -19,7 +19,7 @@ interface Unary {
   attributes?(draw: Draw): Attributes;
 }
 
-const signedTypes: readonly DType[] = ["float32", "float16", "int32", "int8"];
+const signedTypes: readonly DType[] = [...floatTypes, "int32", "int8"];
 const truth: Bounds = { low: 0, high: 1, exact: true };
 
 const rising =
@@ -55,8 +55,8 @@ const unaries: Readonly<Record<string, Unary>> = {
   },
   Mish: { of: from(-0.4) },
   Gelu: { of: from(-0.2), attributes: (draw) => ({ approximate: text(draw.pick(["none", "tanh"])) }) },
-  Abs: { of: (low, high) => [Math.max(low, -high, 0), Math.max(-low, high)], exact: true, types: signedTypes },
-  Neg: { of: falling((x) => -x), exact: true, types: signedTypes },
+  Abs: { of: (low, high) => [Math.max(low, -high, 0), Math.max(-low, high)], exact: true, types: [...signedTypes, "int64"] },
+  Neg: { of: falling((x) => -x), exact: true, types: [...signedTypes, "int64"] },
   Sign: { of: always(-1, 1), exact: true, jumps: true, types: signedTypes },
   Floor: { of: rising(Math.floor), exact: true, jumps: true },
   Ceil: { of: rising(Math.ceil), exact: true, jumps: true },
@@ -80,7 +80,7 @@ const unaries: Readonly<Record<string, Unary>> = {
   IsNaN: { of: always(0, 1), exact: true },
   IsInf: { of: always(0, 1), exact: true, types: ["float32"] },
   Not: { of: always(0, 1), types: ["bool"] },
-  BitwiseNot: { of: falling((x) => -x - 1), types: ["int32", "int16", "int8"] },
+  BitwiseNot: { of: falling((x) => -x - 1), types: ["int32", "int16", "int8", "int64"] },
   Identity: { of: rising((x) => x), exact: true, types: [...signedTypes, "bool", "int64", "uint8"] },
   Dropout: { of: rising((x) => x), exact: true },
 };
@@ -96,7 +96,7 @@ function unary(op: string, entry: Unary): Recipe {
   };
 }
 
-const arithmeticTypes: readonly DType[] = ["float32", "float16", "int32", "int64"];
+const arithmeticTypes: readonly DType[] = [...floatTypes, "int32", "int64", "uint64", "uint32"];
 const orderedTypes: readonly DType[] = [...arithmeticTypes, "int8", "uint8"];
 
 /** The bounds of a result from those of two operands. */
@@ -182,7 +182,7 @@ function compare(op: string, types: readonly DType[]): Recipe {
 
 function bitwise(op: string): Recipe {
   return (grower) => {
-    const a = grower.find((value) => ["int32", "int16", "int8", "uint8"].includes(value.dtype));
+    const a = grower.find((value) => ["int32", "int16", "int8", "uint8", "int64", "uint64"].includes(value.dtype));
     if (a === undefined) return undefined;
     const b = operandFor(grower, a);
     const most = 2 ** Math.ceil(Math.log2(Math.max(2, -a.low, a.high, -b.low, b.high) + 1));
@@ -248,7 +248,7 @@ function clip(grower: Grower): unknown {
 }
 
 function choose(grower: Grower): unknown {
-  const a = grower.find((value) => ["float32", "float16", "int32", "int64", "uint8"].includes(value.dtype));
+  const a = grower.find((value) => [...arithmeticTypes, "uint8", "float64"].includes(value.dtype));
   if (a === undefined) return undefined;
   const b = operandFor(grower, a);
   const condition = operandFor(grower, a, { dtype: "bool" });
@@ -268,7 +268,10 @@ function converted({ dtype, low, high, exact }: Value, to: DType): Bounds | unde
   return { low, high, exact: exact && (isFloat(dtype) || most <= 128) };
 }
 
-const castTypes: readonly DType[] = ["float32", "float16", "int32", "int64", "int8", "uint8", "int16", "uint16", "bool"];
+const castTypes: readonly DType[] = [
+  ...floatTypes,
+  ...(["int32", "int64", "int8", "uint8", "int16", "uint16", "uint32", "uint64", "bool"] as const),
+];
 
 function cast(like: boolean): Recipe {
   return (grower) => {

@@ -10,7 +10,7 @@ interface Reduction {
   readonly types?: readonly DType[];
 }
 
-const withIntegers: readonly DType[] = ["float32", "float16", "int32"];
+const withIntegers: readonly DType[] = [...floatTypes, "int32"];
 const largest = ({ low, high }: Bounds) => Math.max(-low, high);
 
 const reductions: Readonly<Record<string, Reduction>> = {
