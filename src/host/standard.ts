@@ -148,7 +148,33 @@ const boolExtreme: Rewrite = (node, preparation) => {
   return nodes;
 };
 
+/** x sigmoid(alpha x) in FP32: ONNX Runtime knows it without alpha alone, which the writer spells out. */
+const scaledSwish: Rewrite = (node, preparation) => {
+  const alpha = floatAttribute(node.attributes, "alpha", 1);
+  const dtype = preparation.type(node.inputs[0])?.dtype;
+  if (node.op !== "Swish" || alpha === 1 || dtype === undefined) return undefined;
+  const { nodes, add, to, constant } = maker(preparation, node);
+  const x = dtype === "float32" ? node.inputs[0] : add("Cast", [node.inputs[0]], to("float32"));
+  const gate = add("Sigmoid", [add("Mul", [x, constant("float32", [], [alpha])])]);
+  if (dtype === "float32") add("Mul", [x, gate], {}, node.outputs[0]);
+  else add("Cast", [add("Mul", [x, gate])], to(dtype), node.outputs[0]);
+  return nodes;
+};
+
+/** Only the shape of the input matters, and ones are ones in every type. */
+const anyEye: Rewrite = (node, preparation) => {
+  const [from, to] = [node.inputs[0], node.outputs[0]].map((value) => preparation.type(value)?.dtype);
+  if (node.op !== "EyeLike" || to === undefined || (from === "float32" && to === "float32")) return undefined;
+  const { nodes, add, to: as } = maker(preparation, node);
+  const { dtype: _, ...attributes } = node.attributes;
+  const eye = add("EyeLike", [add("Cast", [node.inputs[0]], as("float32"))], attributes);
+  add("Cast", [eye], as(to), node.outputs[0]);
+  return nodes;
+};
+
 export const standardForms: readonly Rewrite[] = [
+  scaledSwish,
+  anyEye,
   boolExtreme,
   signedShift,
   floatModulo,

@@ -2,6 +2,7 @@
 import { matrix } from "./matrix.js";
 import { movement } from "./movement.js";
 import { pointwise } from "./pointwise.js";
+import { rare } from "./rare.js";
 import type { Recipe } from "./recipe.js";
 import { reduction } from "./reduce.js";
 import { windows } from "./window.js";
@@ -15,6 +16,7 @@ const families: readonly (readonly [Readonly<Record<string, Recipe>>, weight: nu
   [matrix, 2],
   [windows, 2],
   [reduction, 2],
+  [rare, 1],
 ];
 
 export const recipes: Readonly<Record<string, Recipe>> = Object.assign({}, ...families.map(([family]) => family));
