@@ -87,6 +87,9 @@ export function chipPieces(place: PlaceStrides, shape: readonly number[], box: B
     );
     const base = single.reduce((sum, { start }, index) => (index === axis ? sum : sum + start * place.channels[index]), place.channel);
     const own = (place.channels[axis] ?? 0) === 0 ? 0 : 1;
+    // Every so many positions are no neighbours: each is a piece.
+    if (own === 1 && range.size > 1 && range.step !== 1)
+      return Array.from({ length: range.size }, (_, step) => ({ axis, start: range.start + step * range.step, count: 1, box: single }));
     return channelTiles(base + own * range.start, range.size).map(({ start, count }) => ({
       axis,
       start: own === 0 ? range.start : start - base,

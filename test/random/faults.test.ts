@@ -24,6 +24,19 @@ const faults: Readonly<Record<string, Fault>> = {
         output %y
       }`,
   },
+  "an epilogue over every third position of an axis that lies on partitions": {
+    fastMath: ["fp32-cast-all-fp16"],
+    graph: `
+      graph "g" {
+        input %x: float32[2, 2, 4]
+        input %updates: float32[1, 1, 4]
+        const %w: float32[2, 1, 1] = [-1, 0.5]
+        const %places: int64[1, 1, 4] = [1, 1, 1, 1]
+        %spread = ConvTranspose(%x, %w) {strides = [3]} @spread
+        %y = ScatterElements(%spread, %places, %updates) {axis = 0} @y
+        output %y
+      }`,
+  },
   "a comparison of two numbers inside a formula": {
     graph: `
       graph "g" {
