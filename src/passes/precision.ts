@@ -177,13 +177,14 @@ class PrecisionPass {
     return found;
   }
 
-  /** What becomes integers, straight or by way of data movement: whole numbers, of more digits than 16 bits hold. */
+  /** What becomes integers, straight or by way of data movement, which keeps the type: whole numbers, of more digits than 16 bits hold. */
   private counts(): Set<string> {
     const found = new Set<string>();
     for (const node of this.graph.nodes.toReversed()) {
       const makesIntegers = node.op === "Cast" && !this.isFloat(node.outputs[0]);
       node.inputs.forEach((input, index) => {
-        const moved = this.reading(node, index) === "moved" && found.has(node.outputs[0]);
+        const moved = this.reading(node, index) === "moved" && node.outputs.some((output) => found.has(output));
+        if (moved) for (const output of writesOf(node)) if (this.isFloat32(output)) found.add(output);
         if ((makesIntegers || moved) && this.isFloat32(input) && !this.graph.constants.has(input)) found.add(input);
       });
     }

@@ -37,6 +37,15 @@ const faults: Readonly<Record<string, Fault>> = {
         output %y
       }`,
   },
+  "a split of which one part becomes integers": {
+    graph: `
+      graph "g" {
+        input %x: float32[1, 3]
+        %a, %b, %c = Split(%x) {axis = 1, num_outputs = 3} @split
+        %whole = Cast(%c) {to = 6} @whole
+        output %c output %whole output %a
+      }`,
+  },
   "a comparison of two numbers inside a formula": {
     graph: `
       graph "g" {
