@@ -20,12 +20,16 @@ function polynomial(x: V128, [first, ...rest]: readonly number[]): V128 {
 
 const log2 = { high: 0.693145751953125, low: 1.428606765330187e-6 } as const;
 
+/** Added to a number of less than 2^22, it leaves the nearest whole number in the low bits. */
+const round23 = 1.5 * 2 ** 23;
+
 /** For |x| < 80. */
 function exp(f: FunctionBuilder, argument: V128): V128 {
   const x = f.let(argument);
-  const count = f.let(vector("f32x4.nearest", times(x, f32x4(Math.LOG2E))));
+  const shifted = f.let(plus(times(x, f32x4(Math.LOG2E)), f32x4(round23)));
+  const count = f.let(minus(shifted, f32x4(round23)));
   const rest = f.let(minus(minus(x, times(count, f32x4(log2.high))), times(count, f32x4(log2.low))));
-  const power = vector("i32x4.shl", vector("i32x4.add", vector("i32x4.trunc_sat_f32x4_s", count), i32x4(127)), i32(23));
+  const power = vector("i32x4.shl", vector("i32x4.add", shifted, i32x4(127)), i32(23));
   return times(polynomial(rest, [1, 1, 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720]), power);
 }
 

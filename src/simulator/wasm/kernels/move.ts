@@ -10,6 +10,7 @@ import {
   type ModuleBuilder,
   multiply,
   scalar,
+  select,
 } from "../emitter.js";
 import { groupLanes, kernelParameters, kernelType, turn } from "./common.js";
 
@@ -182,14 +183,42 @@ export function emitTranspose(module: ModuleBuilder): FunctionBuilder {
     const outTable = argument(transposeArguments.outTable);
     const inBase = argument(transposeArguments.inBase);
     const inTable = argument(transposeArguments.inTable);
-    const [lane, row, from, to] = [f.local("i32"), f.local("i32"), f.local("i32"), f.local("i32")];
-    f.for(lane, 0, lanes, 1, () => {
-      const group = scalar("i32.rem_u", scalar("i32.div_u", lane, i32(groupLanes)), p.threads);
-      f.if(scalar("i32.eq", group, p.thread), () => {
-        f.set(from, add(inBase, loadI32(add(inTable, multiply(lane, 4)))));
-        f.set(to, add(outBase, multiply(lane, 4)));
-        f.for(row, 0, rows, 1, () => f.storeI32(add(to, loadI32(add(outTable, multiply(row, 4)))), loadI32(add(from, multiply(row, 4)))));
+    const fullRows = f.let(scalar("i32.and", rows, i32(-4)));
+    const [lane, row, to] = [f.local("i32"), f.local("i32"), f.local("i32")];
+    const from = [0, 1, 2, 3].map(() => f.local("i32"));
+    const outRow = (index: number) => add(to, loadI32(add(outTable, multiply(row, 4)), index * 4));
+    /** Copies rows of so many lanes from `lane` on, four rows at a time where there are four lanes. */
+    const copyLanes = (count: 1 | 4) => {
+      const sources = from.slice(0, count);
+      const table = f.let(add(inTable, multiply(lane, 4)));
+      for (const [index, address] of sources.entries()) f.set(address, add(inBase, loadI32(table, index * 4)));
+      f.set(to, add(outBase, multiply(lane, 4)));
+      f.set(row, i32(0));
+      if (count === 4) {
+        f.for(row, 0, fullRows, 4, () => {
+          const turned = turn(
+            f,
+            sources.map((address) => f.let(loadVector(add(address, multiply(row, 4))))),
+          );
+          for (const [index, values] of turned.entries()) f.storeVector(outRow(index), values);
+        });
+      }
+      f.for(row, row, rows, 1, () => {
+        for (const [index, address] of sources.entries()) f.storeI32(outRow(0), loadI32(add(address, multiply(row, 4))), index * 4);
       });
+    };
+    f.set(lane, i32(0));
+    f.while(scalar("i32.lt_s", lane, lanes), () => {
+      const group = scalar("i32.rem_u", scalar("i32.div_u", lane, i32(groupLanes)), p.threads);
+      const count = f.let(select(scalar("i32.le_s", add(lane, 4), lanes), i32(4), i32(1)));
+      f.if(scalar("i32.eq", group, p.thread), () =>
+        f.if(
+          scalar("i32.eq", count, i32(4)),
+          () => copyLanes(4),
+          () => copyLanes(1),
+        ),
+      );
+      f.set(lane, add(lane, count));
     });
   });
 }
