@@ -325,8 +325,18 @@ function partsOfShapes(node: Node, conversion: Conversion): ReadonlyMap<string, 
   return isWhole ? new Map([[output, fromNumbers(type.dtype, type.shape, numbers)]]) : new Map();
 }
 
-/** The types that follow from a shape which is known but for extents that are open in the inputs. */
+/**
+ * The types that follow from a shape which is known but for extents that are open in the inputs, and from an operator's choices being of
+ * one shape, whatever its condition's extents are called.
+ */
 function declaredTypes(node: Node, conversion: Conversion): ReadonlyMap<string, TensorType> {
+  if (node.op === "Where" && conversion.source.op === "Select") {
+    const type = node.inputs
+      .slice(1)
+      .map((choice) => conversion.type(choice))
+      .find((each) => each?.shape);
+    return type ? new Map([[node.outputs[0], type]]) : new Map();
+  }
   const index = { ConstantOfShape: 0, Expand: 1, Reshape: 1 }[node.op];
   const shape = index === undefined || conversion.known(node.inputs[index]) ? undefined : conversion.elements(node.inputs[index]);
   if (shape === undefined) return new Map();

@@ -85,6 +85,14 @@ def partitioned():
     return {"x": x, "ids": ids}, {"y": tf.reduce_sum(tf.reshape(y, [-1, 10, 15]), 1, name="y")}
 
 
+def row_lengths():
+    """Rows of lengths that only the run tells, read backwards; their batch has another name than the lengths'."""
+    x, n = v1.placeholder(tf.float32, [None, 4, 3], "x"), v1.placeholder(tf.int32, [None], "n")
+    reversed_rows = tf.reverse_sequence(x, tf.minimum(n, 4), 1, 0)
+    y, state = v1.nn.dynamic_rnn(v1.nn.rnn_cell.GRUCell(3), reversed_rows, n, dtype=tf.float32)
+    return {"x": x, "n": n}, {"y": tf.identity(y, "y"), "state": tf.identity(state, "state")}
+
+
 class TwoVariables(tf.Module):
     """Variables of one name, read in functions that call functions."""
 
@@ -105,6 +113,7 @@ class TwoVariables(tf.Module):
 flat(condition_in_loop, {"x": [3, 4]})
 flat(loop_in_condition, {"x": [2, 4]})
 flat(partitioned, {"x": [3, 7], "ids": [3]})
+flat(row_lengths, {"x": [2, 4, 3], "n": [2]})
 folder = os.path.join(here, "two_variables")
 shutil.rmtree(folder, ignore_errors=True)
 module = TwoVariables()
