@@ -3,9 +3,11 @@ import { type Graph, type Node, staticType } from "../graph/graph.js";
 import { elementCount, type Tensor } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import { recordOf, useOf } from "../operators/index.js";
+import { deviceBytes } from "../program/program.js";
 import { deviceTypeOf } from "./constants.js";
 import { packsRows } from "./packed.js";
 import { chipBytes, type Layout } from "./place.js";
+import { chooseKept } from "./spill.js";
 import { groupBytes, type WeightShape, weightGroups } from "./weights.js";
 import type { WindowedGraph } from "./windows.js";
 
@@ -70,6 +72,21 @@ interface Life {
   bytes: number;
   readonly first: number;
   last: number;
+  /** Time to store it and to load it for each use. */
+  reloadSeconds: number;
+}
+
+/** Nodes after the one that makes a value in whose time it can't be stored and loaded: what uses it so soon waits for both. */
+const SOON = 2;
+
+/** A value's way between DRAM and chip: its first tile comes through one queue, and work waits for it; the rest comes through all. */
+function moveSeconds(graph: Graph, name: string): number {
+  const { dtype, shape } = staticType(graph, name);
+  const { dmaSetupSeconds, dmaQueues, dmaBandwidthPerQueue, sbufPartitions, movingColumnsMax } = hardware;
+  const elements = elementCount(shape);
+  const tile = Math.min(elements, sbufPartitions * movingColumnsMax);
+  const elementSeconds = deviceBytes(deviceTypeOf(dtype, name), "dram") / dmaBandwidthPerQueue;
+  return dmaSetupSeconds + (tile + (elements - tile) / dmaQueues) * elementSeconds;
 }
 
 /**
@@ -88,19 +105,26 @@ function lives({ graph, windows, wholes }: WindowedGraph, { layouts, aliases, co
       const whole = wholes.get(name) ?? name;
       const bytesOf = (layout: Layout) => chipBytes(deviceTypeOf(dtype, name), shape, layout);
       const root = map.get(`${aliases.get(whole) ?? ""}${name.slice(whole.length)}`);
-      life = root ?? { name, bytes: bytesOf(layouts.get(whole) ?? [0]), first: position, last: position };
+      life = root ?? { name, bytes: bytesOf(layouts.get(whole) ?? [0]), first: position, last: position, reloadSeconds: 0 };
       life.bytes += (copies.get(whole) ?? []).reduce((sum, axis) => sum + bytesOf([axis]), 0);
       map.set(name, life);
     }
     life.last = Math.max(life.last, position);
+    return life;
   };
+  const results = new Set(graph.outputs);
   for (const name of graph.inputs) touch(found, name, 0);
   for (const [position, node] of graph.nodes.entries()) {
     for (const name of [...node.outputs, ...node.inputs]) {
       if (name === "" || graph.constants.has(name)) continue;
       const window = windows.get(name);
-      touch(found, window?.of ?? name, position);
-      if (window) touch(parts, name, position);
+      const isStored = results.has(window?.of ?? name) && node.outputs.includes(name);
+      for (const life of [touch(found, window?.of ?? name, position), window && touch(parts, name, position)]) {
+        if (!life || isStored) continue;
+        life.reloadSeconds += moveSeconds(graph, name);
+        const age = position - life.first;
+        if (age > 0 && age <= SOON) life.reloadSeconds += 2 * moveSeconds(graph, name);
+      }
     }
     for (const name of node.inputs) read.add(name);
   }
@@ -122,8 +146,7 @@ export interface OnChip {
 }
 
 /**
- * The values that stay on chip: smallest (bytes x lifetime) first, as long as the live ones fit in the budget at every node. Windows of a value
- * that stays there do too; of another, those that are read may by themselves.
+ * The values that stay on chip, so that the live ones fit in the budget at every node and re-loading the others costs little. Windows of a value that stays there do too; of another, those that are read may by themselves.
  */
 export function chooseOnChip(windowed: WindowedGraph, arrangement: Arrangement, inDram: ReadonlySet<string>, budget: number): OnChip {
   const { graph, windows, wholes } = windowed;
@@ -132,15 +155,8 @@ export function chooseOnChip(windowed: WindowedGraph, arrangement: Arrangement, 
   const onlyMovesOut = new Set(graph.outputs);
   for (const node of graph.nodes) for (const input of node.inputs) onlyMovesOut.delete(input);
   const place = (list: readonly Life[]) => {
-    const ordered = [...list].sort((a, b) => a.bytes * (a.last - a.first + 1) - b.bytes * (b.last - b.first + 1) || a.first - b.first);
-    for (const life of ordered) {
-      if (inDram.has(wholes.get(life.name) ?? life.name) || onlyMovesOut.has(life.name)) continue;
-      let fits = true;
-      for (let at = life.first; at <= life.last && fits; at++) fits = used[at] + life.bytes <= budget;
-      if (!fits) continue;
-      for (let at = life.first; at <= life.last; at++) used[at] += life.bytes;
-      names.add(life.name);
-    }
+    const candidates = list.filter(({ name }) => !inDram.has(wholes.get(name) ?? name) && !onlyMovesOut.has(name));
+    for (const index of chooseKept(candidates, used, budget)) names.add(candidates[index].name);
   };
   const found = lives(windowed, arrangement);
   place(found.whole);
