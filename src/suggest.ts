@@ -1,30 +1,25 @@
 /** Where to start: batch and cores by the vendor's rules of thumb, beside what this compiler finds by compiling and predicting. */
 import { type CompileResult, compileModel } from "./compile.js";
 import { UserError } from "./diagnostics/diagnostic.js";
-import type { InstanceName } from "./hardware/hardware.js";
+import { bytesPerElement } from "./graph/tensor.js";
+import { hardware, type InstanceName } from "./hardware/hardware.js";
 import type { DenseWork } from "./operators/dense.js";
 import type { CompileOptions } from "./options.js";
 import { compiledBatch, predictService, type Service } from "./predict.js";
 
-/** The chip's figures as the vendor's formula has them: FLOP/s, bytes/s; and the share of the compute roof that a batch should reach. */
-const PEAK_FLOPS = 64e12;
-const MEMORY_BANDWIDTH = 50e9;
-const ROOF_SHARE = 0.5;
-/** Weights are in 16 bits. */
-const WEIGHT_BYTES = 2;
-/** Weights for each group of four cores. */
-const WEIGHTS_PER_GROUP = 2e7;
-const CORES_PER_GROUP = 4;
+const WEIGHT_BYTES = bytesPerElement.bfloat16;
 
 /** ceil(0.5 x (peak / bandwidth) / (FLOP / bytes of weights)): the batch with which compute takes half as long as the weights' way. */
 export function batchByRoofline({ flops, weights }: DenseWork): number {
   if (flops === 0 || weights === 0) return 1;
-  return Math.max(1, Math.ceil((ROOF_SHARE * (PEAK_FLOPS / MEMORY_BANDWIDTH)) / (flops / (weights * WEIGHT_BYTES))));
+  const { ruleOfThumbFlops, ruleOfThumbBandwidth, ruleOfThumbRoofShare } = hardware;
+  return Math.max(1, Math.ceil((ruleOfThumbRoofShare * (ruleOfThumbFlops / ruleOfThumbBandwidth)) / (flops / (weights * WEIGHT_BYTES))));
 }
 
 /** 4 x round(weights / 2e7) cores of a pipeline, at least 1. */
 export function coresByWeights(weights: number): number {
-  return Math.max(1, CORES_PER_GROUP * Math.round(weights / WEIGHTS_PER_GROUP));
+  const { ruleOfThumbGroup, ruleOfThumbWeightsPerGroup } = hardware;
+  return Math.max(1, ruleOfThumbGroup * Math.round(weights / ruleOfThumbWeightsPerGroup));
 }
 
 /** One batch that was compiled, and what it gives with a copy on each core of the instance. */
