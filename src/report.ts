@@ -120,10 +120,15 @@ export interface StageMemory {
   readonly residentWeightBytes: number;
   readonly sbufPeakBytes: number;
   readonly sbufBoundBytes: number;
+  readonly psumPeakBytes: number;
+  readonly psumBoundBytes: number;
 }
 
-/** `peak` and `bound` are bytes a partition, as scheduling counts them. Resident weights are the constants that `load` moves. */
-export function stageMemory({ program, constants }: LoadedProgram, peak: number, bound: number): StageMemory {
+/** Peaks and what lives at once, in bytes a partition. */
+type Peaks = Pick<StageMemory, "sbufPeakBytes" | "sbufBoundBytes" | "psumPeakBytes" | "psumBoundBytes">;
+
+/** Resident weights are the constants that `load` moves. */
+export function stageMemory({ program, constants }: LoadedProgram, peaks: Peaks): StageMemory {
   const constantTypes = new Map(
     program.buffers.flatMap((buffer) =>
       buffer.space === "dram" && buffer.kind === "constant" ? [[buffer.name, buffer.dtype] as const] : [],
@@ -138,7 +143,9 @@ export function stageMemory({ program, constants }: LoadedProgram, peak: number,
   return {
     weightBytes,
     residentWeightBytes: Math.min(weightBytes, resident),
-    sbufPeakBytes: peak * hardware.sbufPartitions,
-    sbufBoundBytes: bound * hardware.sbufPartitions,
+    sbufPeakBytes: peaks.sbufPeakBytes * hardware.sbufPartitions,
+    sbufBoundBytes: peaks.sbufBoundBytes * hardware.sbufPartitions,
+    psumPeakBytes: peaks.psumPeakBytes * hardware.psumPartitions,
+    psumBoundBytes: peaks.psumBoundBytes * hardware.psumPartitions,
   };
 }

@@ -43,7 +43,7 @@ export function compileStage(graph: Graph, budgets: readonly Budget[], options: 
     options.observe?.(`schedule ${graph.name}`, () => printProgram(program));
     if (options.verifyEach) verifyProgram(program);
     const loaded = { program, constants: lowered.constants };
-    return { graph, loaded, memory: stageMemory(loaded, facts.sbufPeakBytes, facts.sbufBoundBytes) };
+    return { graph, loaded, memory: stageMemory(loaded, facts) };
   }
   throw userError("NCC0690", { name: graph.name, needed, largest: largestValues(graph) });
 }

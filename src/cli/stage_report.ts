@@ -27,10 +27,14 @@ function bytesRow(id: string, { core, traffic, dramBytes, passedBytes, residentW
   return [id, String(core), ...moved, `${bytes(residentWeightBytes)} of ${bytes(weightBytes)}`];
 }
 
-/** SBUF bytes in use at most; those of values that live at once, below which no plan is; what had to go through DRAM for want of room. */
-function memoryRow(id: string, { core, sbufPeakBytes, sbufBoundBytes, traffic }: Stage): string[] {
-  const gap = sbufBoundBytes > 0 ? percent(sbufPeakBytes / sbufBoundBytes - 1) : "";
-  return [id, String(core), bytes(sbufPeakBytes), bytes(sbufBoundBytes), gap, bytes(traffic.spills)];
+/**
+ * Of each memory on chip the bytes in use at most, and those of values that live at once, below which no plan is; and what had to go through DRAM
+ * for want of room. PSUM is used by whole banks.
+ */
+function memoryRow(id: string, stage: Stage): string[] {
+  const { core, sbufPeakBytes, sbufBoundBytes, psumPeakBytes, psumBoundBytes, traffic } = stage;
+  const use = (peak: number, bound: number) => [bytes(peak), bytes(bound), bound > 0 ? percent(peak / bound - 1) : ""];
+  return [id, String(core), ...use(sbufPeakBytes, sbufBoundBytes), bytes(traffic.spills), ...use(psumPeakBytes, psumBoundBytes)];
 }
 
 export function stageReport(subgraphs: CompileReport["subgraphs"]): string {
@@ -39,10 +43,10 @@ export function stageReport(subgraphs: CompileReport["subgraphs"]): string {
   if (rows(timeRow).length === 0) return "";
   const times = ["Subgraph", "Core", "Alone", "Tensor", "Vector", "Scalar", "DMA queue", "Of peak FLOP/s", "Of DRAM bandwidth"];
   const moved = ["Subgraph", "Core", "Weights", "Inputs", "Outputs", "Spills", "As charged", "Passed on", "Resident weights"];
-  const memory = ["Subgraph", "Core", "Peak", "Live at once", "Gap", "Spills"];
+  const memory = ["Subgraph", "Core", "Peak", "Live at once", "Gap", "Spills", "PSUM banks", "Live at once", "Gap"];
   return [
     `Busy time of a request, and use of the two roofs\n${table(times, rows(timeRow), "  ")}`,
     `Bytes to and from DRAM, a request\n${table(moved, rows(bytesRow), "  ")}`,
-    `State buffer (buffers rest between uses where there is room)\n${table(memory, rows(memoryRow), "  ")}`,
+    `State buffer (buffers rest between uses where there is room) and PSUM (banks take turns)\n${table(memory, rows(memoryRow), "  ")}`,
   ].join("\n\n");
 }

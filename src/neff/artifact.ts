@@ -31,6 +31,8 @@ const stage = {
     sbufPeakBytes: "count",
     /** The least that any placement of the same buffers needs. */
     sbufBoundBytes: "count",
+    psumPeakBytes: "count",
+    psumBoundBytes: "count",
     /** Modelled time of one request on the core, that request alone on the machine; and for which each engine is busy with it. */
     ms: "number",
     busyMs: { record: "number" },

@@ -10,7 +10,7 @@ import { findDependencies, type SerialSteps } from "./dependencies.js";
 import { findLifetimes, type Lifetimes, loweredBytes } from "./lifetimes.js";
 import type { AllocationItem } from "./plan/items.js";
 import { orderOf } from "./prefetch.js";
-import { allocatePsum } from "./psum.js";
+import { allocatePsum, type PsumAllocation } from "./psum.js";
 import { assignEngines } from "./queues.js";
 import { findRegions } from "./regions.js";
 import { planSbuf } from "./sbuf.js";
@@ -28,7 +28,9 @@ export interface ScheduleReport {
   readonly sbufBoundBytes: number;
   /** SBUF bytes a partition that `load` fills. */
   readonly residentBytes: number;
+  /** PSUM bytes a partition: of the banks in use at once, and the most that lives at once. */
   readonly psumPeakBytes: number;
+  readonly psumBoundBytes: number;
   readonly dramScratchBytes: number;
   /** DMA loads that were moved ahead. */
   readonly prefetched: number;
@@ -102,6 +104,7 @@ class Scheduler {
       sbufBoundBytes: residentBytes + plan.bound,
       residentBytes,
       psumPeakBytes: psum.neededBytes,
+      psumBoundBytes: psum.bound,
       dramScratchBytes: scratch.peak,
       prefetched: order.reduce((count, index, position) => count + Number(index > position), 0),
       waits: infer.reduce((sum, { instructions }) => sum + instructions.reduce((count, { waits }) => count + waits.length, 0), 0),
@@ -136,7 +139,7 @@ class Scheduler {
     return { items, buffers };
   }
 
-  #placePsum(lifetimes: Lifetimes): { fits: boolean; neededBytes: number } {
+  #placePsum(lifetimes: Lifetimes): PsumAllocation {
     const { items, buffers } = this.#items(lifetimes, (index) => this.#program.buffers[index].space === "psum");
     const psum = allocatePsum(items, this.#hardware.psumBanks, this.#hardware.psumBytesPerBank);
     for (const [index, buffer] of buffers.entries()) this.#addresses[buffer] = psum.offsets[index];

@@ -1,5 +1,5 @@
 /** PSUM allocation: a buffer lies in one bank. Banks rotate, so that one tile is drained while the next accumulates. */
-import type { AllocationItem } from "./plan/items.js";
+import { type AllocationItem, peakLive } from "./plan/items.js";
 
 export interface PsumAllocation {
   /** Byte offsets in the order of the items; complete only if it fits. */
@@ -7,6 +7,8 @@ export interface PsumAllocation {
   readonly fits: boolean;
   /** Bytes of the banks that were needed at once; where it does not fit, with the first item that found no place. */
   readonly neededBytes: number;
+  /** Bytes that live at once, at most: no placement needs fewer. */
+  readonly bound: number;
 }
 
 interface Placed {
@@ -43,7 +45,7 @@ function chooseBank(banks: readonly Bank[], size: number, bankBytes: number, pac
   return free >= 0 ? free : shared;
 }
 
-function placeAll(items: readonly AllocationItem[], count: number, bankBytes: number, packed: boolean): PsumAllocation {
+function placeAll(items: readonly AllocationItem[], count: number, bankBytes: number, packed: boolean): Omit<PsumAllocation, "bound"> {
   const offsets = new Float64Array(items.length);
   const banks: Bank[] = Array.from({ length: count }, () => ({ active: [], lastEnd: -1 }));
   const order = [...items.keys()].sort((a, b) => items[a].lower - items[b].lower || a - b);
@@ -66,5 +68,5 @@ function placeAll(items: readonly AllocationItem[], count: number, bankBytes: nu
 /** Places items in `count` banks: rotating if that fits, else packed tightly. */
 export function allocatePsum(items: readonly AllocationItem[], count: number, bankBytes: number): PsumAllocation {
   const rotating = placeAll(items, count, bankBytes, false);
-  return rotating.fits ? rotating : placeAll(items, count, bankBytes, true);
+  return { ...(rotating.fits ? rotating : placeAll(items, count, bankBytes, true)), bound: peakLive(items) };
 }

@@ -24,11 +24,13 @@ it("neuronc compile --report tells what bounds each stage", async () => {
   expect(code).toBe(0);
   expect(out).toContain("Of DRAM bandwidth");
   expect(out).toContain("Spills");
-  expect(out).toMatch(/Peak +Live at once +Gap +Spills/);
+  expect(out).toMatch(/Peak +Live at once +Gap +Spills +PSUM banks +Live at once +Gap/);
   expect((await command(neuronc, ...words)).out).not.toContain("Spills");
   const { subgraphs } = JSON.parse((await command(neuronc, ...words, "--json")).out);
   expect(subgraphs[0].stages[0]).toMatchObject({
     flops: 2 * 64 * 8 + 128,
+    psumPeakBytes: 2048 * 64,
+    psumBoundBytes: 4 * 64 * 64,
     traffic: { inputs: 1024, outputs: 512, spills: expect.any(Number) },
   });
 });

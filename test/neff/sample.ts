@@ -87,6 +87,8 @@ export function sampleArtifact(uncompressed = false): Artifact {
               residentWeightBytes: 6,
               sbufPeakBytes: 38,
               sbufBoundBytes: 38,
+              psumPeakBytes: 20,
+              psumBoundBytes: 18,
               ms: 0.01,
               busyMs: { dma0: 0.01 },
               flops: 8,
