@@ -26,10 +26,12 @@ export interface Core {
 
 /** Loads a program: translates it and runs its `load` streams. Throws on a program whose streams deadlock. Errors: NCC0855. */
 export function createCore(loaded: LoadedProgram, options: CoreOptions): Core {
-  const memory = new Memory(controlBytes, loaded.program.name);
-  const layout = new Layout(memory, loaded.program);
+  // What the core's functions hold on to has no part of `loaded.constants`: their bytes may be freed once they are in memory.
+  const { program } = loaded;
+  const memory = new Memory(controlBytes, program.name);
+  const layout = new Layout(memory, program);
   const ofKind = (kind: string) =>
-    loaded.program.buffers.filter((buffer): buffer is DramBuffer => buffer.space === "dram" && buffer.kind === kind);
+    program.buffers.filter((buffer): buffer is DramBuffer => buffer.space === "dram" && buffer.kind === kind);
   const [inputs, outputs] = [ofKind("input"), ofKind("output")];
   for (const buffer of [...inputs, ...outputs]) layout.dram(buffer);
   const { module, load, infer } = translate(loaded, layout, options.threads, options.fusedMultiplyAdd);
