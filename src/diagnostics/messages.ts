@@ -65,7 +65,7 @@ export const messages = {
   NCC0208: "{tensor}: its shape asks for {count} elements of {dtype}, its data has {found}",
   NCC0209: "{tensor}: the indices of this sparse tensor do not fit its dims and values",
   NCC0210: "not a tensor file (TensorProto): {reason}",
-  NCC0211: "{value}: is a {kind}; only tensors can be inputs of a model",
+  NCC0211: "{value}: is a {kind}; inputs and outputs of a model are tensors of real numbers",
   NCC0212: "{value}: has no element type",
   NCC0213: "{node}: attribute {attribute} is of kind {kind}, which no supported operator takes",
   NCC0214: "{node}: attribute {attribute} refers to attribute {reference} of a function, but the node is in none",

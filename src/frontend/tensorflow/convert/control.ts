@@ -45,6 +45,7 @@ function branchGraph(node: Conversion, branch: FlatGraph, values: readonly strin
 }
 
 function tensorOf(node: Conversion, value: string): string {
+  if (node.scope.complex(value)) throw node.refusal("its body gives complex numbers");
   const list = node.scope.list(value);
   return list === undefined ? value : stacked(node, list);
 }

@@ -4,6 +4,7 @@ import type { Graph, TensorType } from "../../../graph/graph.js";
 import type { SourceOperator } from "../../model.js";
 import type { FlatGraph, FlatNode, FlatReference, FlatValue } from "../flat.js";
 import { colourRules } from "./colour.js";
+import { complexRules, convertComplex, isOfComplex } from "./complex.js";
 import { controlRules } from "./control.js";
 import { gatherRules } from "./gather.js";
 import { listRules } from "./lists.js";
@@ -37,6 +38,7 @@ const rules: ReadonlyMap<string, Rules[string]> = new Map(
     ...colourRules,
     ...controlRules,
     ...listRules,
+    ...complexRules,
   }),
 );
 
@@ -71,6 +73,7 @@ export function convertTensorFlow(flat: FlatGraph): ConvertedGraph {
   const outputs = new Map(flat.outputs.map(({ name }, index) => [name, results[index]]));
   for (const [name, value] of outputs) {
     if (scope.list(value)) throw userError("NCC0211", { value: `output ${name}`, kind: "list of tensors" });
+    if (scope.complex(value)) throw userError("NCC0211", { value: `output ${name}`, kind: "complex tensor" });
     if (value !== name)
       scope.nodes.push({ name, op: "Identity", domain: "", inputs: [value], outputs: [name], attributes: {}, origins: [] });
   }
@@ -101,7 +104,9 @@ function convertNode(node: FlatNode, inputs: readonly string[], scope: Scope): r
   }
   // A constant read through Identity stays a constant, a list a list.
   if (node.op === "Identity" && (scope.holds(inputs[0]) || scope.list(inputs[0]))) return inputs;
-  return rules.get(node.op)?.(conversion) ?? [];
+  const rule = rules.get(node.op);
+  if (rule === undefined) return [];
+  return isOfComplex(conversion) ? convertComplex(conversion, rule) : rule(conversion);
 }
 
 /** The nodes of a graph and of the bodies that it calls. */

@@ -18,6 +18,12 @@ export interface ListValue {
   readonly count?: string;
 }
 
+/** A complex tensor, as two real ones. */
+export interface ComplexValue {
+  readonly real: string;
+  readonly imaginary: string;
+}
+
 /** Converts the nodes of a graph in a scope, its inputs standing for the values given; returns its outputs. */
 export type Inline = (flat: FlatGraph, inputs: readonly string[], scope: Scope) => readonly string[];
 
@@ -33,21 +39,22 @@ export class Scope {
     /** Types and constants of what the graph has so far. */
     readonly known: GrowingTypes,
     readonly inline: Inline,
-    /** Shared by a graph and its bodies, as are the lists. */
+    /** Shared by a graph and its bodies, as are lists and complex values. */
     private readonly names: Map<string, number>,
     private readonly lists: Map<string, ListValue>,
+    private readonly complexes: Map<string, ComplexValue>,
     /** Of the model. */
     private readonly inputs: readonly string[],
     private readonly outer?: Scope,
   ) {}
 
   static root(inline: Inline, inputs: readonly string[]): Scope {
-    return new Scope(new GrowingTypes(), inline, new Map(), new Map(), inputs);
+    return new Scope(new GrowingTypes(), inline, new Map(), new Map(), new Map(), inputs);
   }
 
   /** For a body that may read this scope's values. */
   inner(): Scope {
-    return new Scope(this.known.inner(), this.inline, this.names, this.lists, this.inputs, this);
+    return new Scope(this.known.inner(), this.inline, this.names, this.lists, this.complexes, this.inputs, this);
   }
 
   /** Forgets the nodes after the first `count`, whose values nothing else reads. */
@@ -117,5 +124,16 @@ export class Scope {
 
   list(value: string): ListValue | undefined {
     return this.lists.get(value);
+  }
+
+  /** The name by which a complex tensor goes among the values. */
+  addComplex(value: ComplexValue): string {
+    const name = `complex#${this.complexes.size}`;
+    this.complexes.set(name, value);
+    return name;
+  }
+
+  complex(value: string): ComplexValue | undefined {
+    return this.complexes.get(value);
   }
 }
