@@ -21,6 +21,7 @@ import { segmentRules } from "./segments.js";
 import { shapeRules } from "./shapes.js";
 import { sliceRules } from "./slices.js";
 import { spatialRules } from "./spatial.js";
+import { suppressionRules } from "./suppression.js";
 
 const rules: ReadonlyMap<string, Rules[string]> = new Map(
   Object.entries({
@@ -30,6 +31,7 @@ const rules: ReadonlyMap<string, Rules[string]> = new Map(
     ...sliceRules,
     ...gatherRules,
     ...segmentRules,
+    ...suppressionRules,
     ...productRules,
     ...matrixRules,
     ...spatialRules,

@@ -160,44 +160,6 @@ const dynamicStitch: Rule = (node) => {
   return [node.emit("Gather", [node.concat(rows, 0), node.numbersOf("int32", [sources.length], sources)], { axis: int(0) })];
 };
 
-/** Boxes chosen by falling score, none of which overlaps an earlier one by more than the threshold. */
-function chosenBoxes(node: Conversion): string {
-  const [boxes, scores, most, overlap, threshold] = node.inputs;
-  const version = node.source.op;
-  const asFloat = (value: string) => node.reshape(node.cast(value, "float32"), [1]);
-  const overlaps = version === "NonMaxSuppression" ? node.numbersOf("float32", [1], [node.float("iou_threshold", 0.5)]) : asFloat(overlap);
-  const inputs = [
-    node.unsqueeze(node.cast(boxes, "float32"), [0]),
-    node.unsqueeze(node.cast(scores, "float32"), [0, 1]),
-    node.asInt64(most, true),
-    overlaps,
-  ];
-  if (threshold !== undefined) inputs.push(asFloat(threshold));
-  const found = node.emit("NonMaxSuppression", inputs);
-  return node.squeeze(node.slice(found, 1, 2, 3), [1]);
-}
-
-/** Since version 4 the result may be padded with zeros to its greatest length; version 5 gives the scores too. */
-const nonMaxSuppression: Rule = (node) => {
-  const version = node.source.op;
-  if (version.endsWith("V5")) {
-    const sigma = node.known(node.inputs[5]);
-    if (sigma === undefined || toNumbers(sigma)[0] !== 0) throw node.refusal("its soft_nms_sigma is not 0");
-  }
-  const chosen = chosenBoxes(node);
-  const count = node.emit("Shape", [chosen]);
-  const isPadded = node.bool("pad_to_max_output_size");
-  const padded = (value: string) => {
-    if (!isPadded) return value;
-    const missing = node.emit("Sub", [node.asInt64(node.inputs[2], true), count]);
-    return node.emit("Pad", [value, node.concat([node.integers([0]), missing], 0)]);
-  };
-  const indices = padded(node.cast(chosen, "int32"));
-  const valid = node.cast(node.squeeze(count, [0]), "int32");
-  if (!version.endsWith("V5")) return [indices, valid];
-  return [indices, padded(node.emit("Gather", [node.inputs[1], chosen], { axis: int(0) })), valid];
-};
-
 export const gatherRules: Rules = {
   Bucketize: bucketize,
   DenseBincount: denseBincount,
@@ -208,11 +170,6 @@ export const gatherRules: Rules = {
   GatherV2: gather,
   InvertPermutation: invertPermutation,
   LowerBound: searchSorted("Less"),
-  NonMaxSuppression: nonMaxSuppression,
-  NonMaxSuppressionV2: nonMaxSuppression,
-  NonMaxSuppressionV3: nonMaxSuppression,
-  NonMaxSuppressionV4: nonMaxSuppression,
-  NonMaxSuppressionV5: nonMaxSuppression,
   OneHot: oneHot,
   ParallelDynamicStitch: dynamicStitch,
   ScatterNd: scatter,

@@ -12,7 +12,8 @@ const users: Readonly<Record<string, string>> = {
   GridSample: "CropAndResize",
   If: "If StatelessIf",
   Loop: "While StatelessWhile",
-  NonMaxSuppression: "NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5",
+  NonMaxSuppression:
+    "CombinedNonMaxSuppression NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5",
   NonZero: "Where",
   RandomNormalLike: "RandomStandardNormal",
   RandomUniformLike: "RandomUniform",

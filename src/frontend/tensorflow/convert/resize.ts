@@ -1,5 +1,6 @@
 /** Resizing of images, [N, height, width, channels]. */
 import type { Attributes } from "../../../graph/graph.js";
+import { toNumbers } from "../../../graph/tensor.js";
 import { type Conversion, float, int, ints, type Rule, type Rules, range, text } from "./rule.js";
 
 const channelsFirst = (node: Conversion, compute: (image: string) => string, image: string = node.inputs[0]): string =>
@@ -22,13 +23,6 @@ const asFloat = (node: Conversion): string => node.cast(node.inputs[0], "float32
 
 const linear: Rule = (node) => [resized(node, asFloat(node), { mode: text("linear") })];
 
-/** Keys' cubic with a = -0.5 and renormalised borders on half pixels, else with a = -0.75. */
-const cubic: Rule = (node) => {
-  const isHalf = coordinatesOf(node) === "half_pixel";
-  const attributes = { mode: text("cubic"), cubic_coeff_a: float(isHalf ? -0.5 : -0.75), exclude_outside: int(isHalf ? 1 : 0) };
-  return [resized(node, asFloat(node), attributes)];
-};
-
 /** The element that a coordinate lies in, by coordinates: with half pixels, rounding up comes to that. */
 const nearest: Rule = (node) => {
   const isDown = coordinatesOf(node) === "asymmetric";
@@ -50,6 +44,47 @@ function weighted(node: Conversion, rows: Weights, columns: Weights): string {
     asFloat(node),
   );
 }
+
+/** TensorFlow takes a cubic's weights from a table of so many places between two elements. */
+const CUBIC_PLACES = 1024;
+
+/** Keys' cubic with a = -0.5 and renormalised borders on half pixels, else with a = -0.75 and repeated borders. */
+function cubicWeights(input: number, output: number, coordinates: Coordinates): { weights: Weights; isExact: boolean } {
+  const isHalf = coordinates === "half_pixel";
+  const a = isHalf ? -0.5 : -0.75;
+  const near = (x: number) => ((a + 2) * x - (a + 3)) * x * x + 1;
+  const far = (x: number) => ((a * (x + 1) - 5 * a) * (x + 1) + 8 * a) * (x + 1) - 4 * a;
+  const scale = coordinates === "align_corners" && output > 1 ? (input - 1) / (output - 1) : input / output;
+  let isExact = true;
+  const weights = range(0, output).map((place) => {
+    const at = isHalf ? (place + 0.5) * scale - 0.5 : place * scale;
+    const first = Math.floor(at);
+    const offset = Math.round((at - first) * CUBIC_PLACES) / CUBIC_PLACES;
+    isExact &&= offset === at - first;
+    const row = new Array<number>(input).fill(0);
+    for (const [index, weight] of [far(offset), near(offset), near(1 - offset), far(1 - offset)].entries()) {
+      const source = first - 1 + index;
+      const bound = Math.min(Math.max(source, 0), input - 1);
+      if (!isHalf || bound === source) row[bound] += weight;
+    }
+    const sum = isHalf ? row.reduce((total, weight) => total + weight, 0) : 1;
+    return row.map((weight) => weight / sum);
+  });
+  return { weights, isExact };
+}
+
+/** With a place of the table for each coordinate, as for twice the size, what Resize does. */
+const cubic: Rule = (node) => {
+  const coordinates = coordinatesOf(node);
+  const [input, output] = [node.dims(node.inputs[0]).slice(1, 3), node.known(node.inputs[1])];
+  const [rows, columns] = input.map((extent, axis) =>
+    typeof extent === "number" && output ? cubicWeights(extent, toNumbers(output)[axis], coordinates) : undefined,
+  );
+  if (rows && columns && !(rows.isExact && columns.isExact)) return [weighted(node, rows.weights, columns.weights)];
+  const isHalf = coordinates === "half_pixel";
+  const attributes = { mode: text("cubic"), cubic_coeff_a: float(isHalf ? -0.5 : -0.75), exclude_outside: int(isHalf ? 1 : 0) };
+  return [resized(node, asFloat(node), attributes)];
+};
 
 /** Each output place is the mean of the part of the axis that it covers. */
 function areaWeights(input: number, output: number, isAligned: boolean): Weights {
