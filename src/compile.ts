@@ -14,6 +14,7 @@ import { flopsOf, recordOf } from "./operators/index.js";
 import type { CompileOptions } from "./options.js";
 import { partition, priceModel, type Subgraph, sourceOperators } from "./partition/index.js";
 import { applyPrecision, asWords, type Precision, parsePrecision, relayoutOf } from "./passes/index.js";
+import { shareOf } from "./pipeline/parts.js";
 import type { PipelinePlan } from "./pipeline/stages.js";
 import type { LoadedProgram } from "./program/program.js";
 import { dramTraffic } from "./program/traffic.js";
@@ -208,11 +209,11 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     ms: ms + launchMs([...common.inputs, ...common.outputs]),
     throughputPerSecond: time.throughputPerSecond,
     ...(plan && { pipeline: pipelineTime(plan, time) }),
-    stages: stages.map(({ graph: own, loaded: { program }, memory }, core) => ({
+    stages: stages.map(({ parts, loaded: { program }, memory }, core) => ({
       core,
-      operators: new Set(own.nodes.flatMap(sourceOperators).filter((name) => sources.has(name))).size,
+      operators: new Set(parts.flatMap(({ node }) => sourceOperators(node)).filter((name) => sources.has(name))).size,
       ...memory,
-      flops: own.nodes.reduce((sum, { name }) => sum + (flopsOfNode.get(name) ?? 0), 0),
+      flops: parts.reduce((sum, part) => sum + shareOf(part) * (flopsOfNode.get(part.node.name) ?? 0), 0),
       ...stageTime(time.stages[core]),
       traffic: { ...dramTraffic(program) },
       constants: constantIndex(program),

@@ -9,15 +9,16 @@ import {
   MAX_INSTRUCTIONS,
   type OperatorCost,
   operatorCosts,
-  RESIDENT_CAPACITY,
-  residentBudget,
+  RESIDENT_ROOM,
+  residentBudgets,
+  STREAMING_ROOM,
   WEIGHT_CAPACITY,
 } from "./lower/index.js";
-import { type PipelinePlan, planPipeline } from "./pipeline/stages.js";
+import { type PipelinePlan, type PlannedStage, planPipeline } from "./pipeline/stages.js";
 import { type CompiledStage, compileStage, type StageOptions } from "./stage.js";
 
 export interface CompiledPipeline {
-  readonly stages: readonly CompiledStage[];
+  readonly stages: readonly (CompiledStage & Pick<PlannedStage, "parts">)[];
   /** How it was cut; absent where one core was asked for. */
   readonly plan?: PipelinePlan;
 }
@@ -31,25 +32,19 @@ const usualBudgets = [1, 0.8, 0.6, 0.4, 0.2, 0].map(
   }),
 );
 
-/** The same for a stage whose weights all stay on chip. */
-function residentBudgets(weightBytes: number): Budget[] {
-  const most = residentBudget(weightBytes);
-  return [1, 0.5, 0].map((share) => ({ ...most, valueBytes: Math.floor(share * most.valueBytes) }));
-}
-
 /**
  * Programs for at most `cores` cores from a Neuron subgraph, after precision was applied. Errors: NCC0690 where no plan fits a core's memory,
  * NCC0691 and NCC0692 where weights are too many for `auto`.
  */
 export function compilePipeline(graph: Graph, cores: number | "auto", options: StageOptions): CompiledPipeline {
-  if (cores === 1) return { stages: [compileStage(graph, usualBudgets, options)] };
+  if (cores === 1) return { stages: [{ ...compileStage(graph, usualBudgets, options), parts: graph.nodes.map((node) => ({ node })) }] };
   options.progress?.("pipeline");
   const limit = MAX_INSTRUCTIONS * (cores === "auto" ? 1 : cores);
   const costs = operatorCosts(graph, lower(graph, defaultBudget, options.relayout, limit));
-  if (cores !== "auto") return compilePlan(costs, plan(graph, costs, cores), false, options);
+  if (cores !== "auto") return compilePlan(plan(graph, costs, cores), false, options);
   for (let least = 1; ; ) {
     const found = plan(graph, costs, "auto", least);
-    const compiled = compilePlan(costs, found, true, options);
+    const compiled = compilePlan(found, true, options);
     if (compiled.stages.every(({ memory }) => memory.residentWeightBytes === memory.weightBytes)) return compiled;
     options.log?.("DEBUG", `${graph.name}: ${found.stages.length} cores do not hold every weight beside the values`);
     least = found.stages.length + 1;
@@ -64,8 +59,9 @@ function plan(graph: Graph, costs: ReadonlyMap<string, OperatorCost>, cores: num
       const { busySeconds, ...bytes } = costs.get(name) ?? fail(name);
       return { seconds: Math.max(...Object.values(busySeconds)), ...bytes };
     },
-    capacity: RESIDENT_CAPACITY,
     weightCapacity: WEIGHT_CAPACITY,
+    room: RESIDENT_ROOM,
+    streamingRoom: STREAMING_ROOM,
     hardware,
   });
 }
@@ -75,21 +71,13 @@ function fail(name: string): never {
 }
 
 /** With `resident`, weights come before values in every stage. */
-function compilePlan(
-  costs: ReadonlyMap<string, OperatorCost>,
-  found: PipelinePlan,
-  resident: boolean,
-  options: StageOptions,
-): CompiledPipeline {
+function compilePlan(found: PipelinePlan, resident: boolean, options: StageOptions): CompiledPipeline {
   options.observe?.("pipeline", () =>
-    found.stages.map((stage) => `// ${stage.name}\n${printGraph(stage, { elideConstants: true })}`).join("\n"),
+    found.stages.map(({ graph }) => `// ${graph.name}\n${printGraph(graph, { elideConstants: true })}`).join("\n"),
   );
-  const stages = found.stages.map((stage) => {
-    const own = stage.nodes.flatMap(({ name }) => costs.get(name) ?? []);
-    const weights = own.reduce((sum, { weightBytes }) => sum + weightBytes, 0);
-    const values = own.reduce((most, { valueBytes }) => Math.max(most, valueBytes), 0);
-    const fits = resident || weights + values <= RESIDENT_CAPACITY;
-    return compileStage(stage, [...(fits ? residentBudgets(weights) : []), ...usualBudgets], options);
+  const stages = found.stages.map(({ graph, parts, weightBytes }) => {
+    const fits = resident || weightBytes <= WEIGHT_CAPACITY;
+    return { ...compileStage(graph, [...(fits ? residentBudgets(weightBytes) : []), ...usualBudgets], options), parts };
   });
   return { stages, plan: found };
 }

@@ -14,6 +14,8 @@ export interface Context {
   readonly graph: Graph;
   readonly emitter: Emitter;
   readonly values: Values;
+  /** Elements a partition that pointwise work takes at a time, at most. */
+  readonly pieceElements: number;
   /** Weights that stay in SBUF between requests: for how many output channels, from the first on. */
   readonly resident: ReadonlyMap<Tensor, number>;
   /** Weights that stay there until all windows of the batch are through the segment that is being lowered, once they are loaded. */

@@ -21,7 +21,7 @@ export { type OperatorCost, operatorCosts } from "./cost.js";
 export { MAX_INSTRUCTIONS } from "./emitter.js";
 export type { LoweredProgram } from "./lowered.js";
 export type { Budget } from "./plan.js";
-export { defaultBudget, RESIDENT_CAPACITY, residentBudget, WEIGHT_CAPACITY } from "./plan.js";
+export { defaultBudget, RESIDENT_ROOM, residentBudgets, STREAMING_ROOM, WEIGHT_CAPACITY } from "./plan.js";
 export type { Relayout } from "./relayout.js";
 
 /** FP32 values change their layout bit by bit. */
@@ -67,6 +67,7 @@ export function lower(
     graph: windowed.graph,
     emitter,
     values,
+    pieceElements: budget.pieceElements,
     resident,
     held: new Map(),
     packed: new PackedConstants(),

@@ -19,27 +19,42 @@ export interface Budget {
   readonly residentBytes: number;
   /** Bytes a partition that scheduling needs beside both: tiles in flight. */
   readonly workingBytes: number;
+  /** Elements a partition that pointwise work takes at a time, at most: temporaries are as large. */
+  readonly pieceElements: number;
 }
 
 export const defaultBudget: Budget = {
   valueBytes: Math.floor(hardware.sbufBytesPerPartition * 0.68),
   residentBytes: Math.floor(hardware.sbufBytesPerPartition * 0.8),
   workingBytes: Math.floor(hardware.sbufBytesPerPartition * 0.3),
+  pieceElements: 4096,
 };
 
-/** Without weights in flight. */
+/** Of a core without weights in flight: what scheduling likes to have, and what it can do with. */
 const RESIDENT_WORKING_BYTES = Math.floor(hardware.sbufBytesPerPartition * 0.15);
+const LEAST_WORKING_BYTES = Math.floor(hardware.sbufBytesPerPartition * 0.04);
 
-/** Bytes a partition that a core without weights in flight has for its weights and for the values that it keeps on chip. */
-export const RESIDENT_CAPACITY = hardware.sbufBytesPerPartition - RESIDENT_WORKING_BYTES;
+/** Bytes a partition that a core has for its weights and values: without weights in flight, and with them. */
+export const RESIDENT_ROOM = hardware.sbufBytesPerPartition - LEAST_WORKING_BYTES;
+export const STREAMING_ROOM = hardware.sbufBytesPerPartition - defaultBudget.workingBytes;
 
-/** Of weights alone: values have to do with the rest, and go through DRAM where that is too little. */
-export const WEIGHT_CAPACITY = RESIDENT_CAPACITY - Math.floor(hardware.sbufBytesPerPartition * 0.02);
+/** For weights that stay between requests: values have to do with the rest, and go through DRAM where that is too little. */
+export const WEIGHT_CAPACITY = Math.floor(hardware.sbufBytesPerPartition * 0.9);
 
-/** Keeps so many bytes a partition of weights, and values in what they leave. */
-export function residentBudget(weightBytes: number): Budget {
-  const valueBytes = Math.max(0, Math.min(defaultBudget.valueBytes, RESIDENT_CAPACITY - weightBytes));
-  return { valueBytes, residentBytes: weightBytes, workingBytes: RESIDENT_WORKING_BYTES };
+/** Shares of what weights leave that values may take, tried in turn, and the size of pieces where memory is so scarce. */
+const VALUE_SHARES = [1.5, 1.25, 1, 0.75, 0.5, 0.25, 0];
+const SMALL_PIECE_ELEMENTS = 256;
+
+/** Budgets that keep so many bytes a partition of weights, and ever fewer values in what they leave. */
+export function residentBudgets(weightBytes: number): Budget[] {
+  const room = hardware.sbufBytesPerPartition - weightBytes;
+  const budget = (bytes: number, pieceElements: number): Budget => {
+    const valueBytes = Math.min(defaultBudget.valueBytes, bytes);
+    return { valueBytes, residentBytes: weightBytes, workingBytes: room - valueBytes, pieceElements };
+  };
+  const small = VALUE_SHARES.map((share) => budget(Math.floor(share * room), SMALL_PIECE_ELEMENTS));
+  const usual = budget(Math.max(0, room - RESIDENT_WORKING_BYTES), defaultBudget.pieceElements);
+  return room > 3 * RESIDENT_WORKING_BYTES ? [usual, ...small] : small;
 }
 
 function lowerings(node: Node) {

@@ -13,7 +13,7 @@ export function lowerPointwise(context: Context, node: Node, lowering: Extract<L
   const main = lowering.formula(mainUse(context, node));
   const free = out.shape.filter((_, axis) => axis !== out.axis);
   for (const tile of context.values.tiles(out)) {
-    for (const chunk of tileBoxes(free, CHUNK)) {
+    for (const chunk of tileBoxes(free, Math.min(CHUNK, context.pieceElements))) {
       const box = withAxis(chunk, out.axis);
       writeBox(context, node, { main }, out.axis, tile.start, tile.count, box);
     }

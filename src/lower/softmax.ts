@@ -122,7 +122,7 @@ export function lowerSoftmax(context: Context, node: Node, lowering: Extract<Low
   const along = declared < 0 ? declared + x.shape.length : declared;
   const axis = partitionAxisFor(x.shape, x.axis, [along]);
   const outer = x.shape.map((_, index) => index).filter((index) => index !== axis && index !== along);
-  const limit = Math.max(1, Math.floor(CHUNK / x.shape[along]));
+  const limit = Math.max(1, Math.floor(Math.min(CHUNK, context.pieceElements) / x.shape[along]));
   const tiles = axis < 0 ? [{ start: 0, count: 1 }] : channelTiles(0, x.shape[axis]);
   for (const { start, count } of tiles) {
     const extents = outer.map((index) => x.shape[index]);

@@ -27,8 +27,12 @@ export interface Chips {
 export interface CutProblem extends Dag {
   readonly nodes: readonly CutNode[];
   readonly devices: number;
-  /** Bytes that a device holds. */
+  /** Bytes that a device can keep. */
   readonly capacity: number;
+  /** Bytes that it has for what it keeps and what runs beside; without limit if absent. */
+  readonly room?: number;
+  /** The same of one that does not keep all: what passes through needs memory as well. As `room` if absent. */
+  readonly streamingRoom?: number;
   /** Time of the device for each byte beyond that; infinite if absent. */
   readonly excess?: number;
   /** All devices are in one chip of boundless memory if absent. */
@@ -75,11 +79,19 @@ export function ownTime({ excess = Number.POSITIVE_INFINITY }: CutProblem, work:
   return beyond > 0 ? work + beyond * excess : work;
 }
 
+/** Whether a device keeps all that the nodes of the stage between two borders want to keep. */
+export function keepsAll({ capacity }: CutProblem, from: Border, to: Border): boolean {
+  return to.size - from.size <= capacity;
+}
+
 /** Bytes of the stage between two borders beyond its device's capacity. */
 export function bytesBeyond(problem: CutProblem, from: Border, to: Border): number {
   const kept = to.size - from.size;
-  if (kept === 0 || kept + to.live <= problem.capacity) return 0;
-  return Math.max(0, kept + (to.live === 0 ? 0 : liveBytes(problem, from, to)) - problem.capacity);
+  const { capacity, room = Number.POSITIVE_INFINITY, streamingRoom = room } = problem;
+  const limit = keepsAll(problem, from, to) ? room : streamingRoom;
+  if (kept === 0 || (kept <= capacity && kept + to.live <= limit)) return 0;
+  const live = to.live === 0 ? 0 : liveBytes(problem, from, to);
+  return Math.max(0, kept - capacity, kept + live - limit);
 }
 
 /** The most that a node of the stage needs while it runs. */

@@ -2,7 +2,7 @@
  * Cuts where devices share the memories of their chips. For a given time it is decided exactly whether a cut keeps within it: dynamic programming over
  * borders for the least traffic of the chip so far. The least such time is found by bisection.
  */
-import { type Border, bytesBeyond, type Chips, type CutProblem, contains, crossingTotal, ownTime } from "./borders.js";
+import { type Border, bytesBeyond, type Chips, type CutProblem, contains, crossingTotal, keepsAll, ownTime } from "./borders.js";
 
 /** A stage that could be: between two borders, by index, with its device's time and the time of its chip's memory. */
 interface Candidate {
@@ -83,7 +83,7 @@ function candidate(problem: CutProblem, chips: Chips, borders: readonly Border[]
   const beyond = bytesBeyond(problem, from, to);
   const time = ownTime(problem, to.work - from.work, beyond) + crossingTotal(problem, from, to, (node) => node.transfer);
   const traffic = beyond * chips.excess + crossingTotal(problem, from, to, (node) => node.traffic ?? 0);
-  return { start, end, time, traffic, resident: beyond === 0 };
+  return { start, end, time, traffic, resident: keepsAll(problem, from, to) };
 }
 
 /** The time of the slowest device, chip's memory or link of a chain of stages. */

@@ -68,6 +68,7 @@ export function planSbuf(input: SbufInput): SbufPlan {
 function placeSbuf(input: SbufInput, times: Int32Array, capacity: number, nodeLimit: number): SbufPlan {
   const { items, buffers } = itemsOf(input, times);
   const bound = peakLive(items);
+  if (bound > capacity) return { offsets: new Float64Array(items.length), peak: bound, bound, fits: false, times, buffers };
   const positions = new Int32Array(times.length);
   for (const [position, index] of orderOf(times).entries()) positions[index] = position;
   const spread = allocate(itemsOf(input, positions).items.map(withSlack), { capacity });

@@ -63,7 +63,7 @@ describe("planPipeline", () => {
     fc.assert(
       fc.property(costs, fc.integer({ min: 2, max: 16 }), (list, cores) => {
         const costOf = ({ name }: { name: string }) => list[graph.nodes.findIndex((node) => node.name === name)];
-        const plan = planPipeline(graph, { cores, costOf, capacity: 20, weightCapacity: 20, hardware });
+        const { stages, ...plan } = planPipeline(graph, { cores, costOf, weightCapacity: 20, room: 20, streamingRoom: 20, hardware });
         expect(stageFaults(graph, plan.stages, cores)).toEqual([]);
         expect(plan.boundSeconds).toBeLessThanOrEqual(plan.slowestSeconds);
         expect(run(plan.stages, inputs)).toEqual(alone);
@@ -77,8 +77,9 @@ describe("planPipeline", () => {
       const weightBytes = bytes[graph.nodes.findIndex((node) => node.name === name)] ?? 0;
       return { seconds: 1e-3, weightBytes, valueBytes: 5 };
     },
-    capacity: 10,
     weightCapacity: 10,
+    room: 10,
+    streamingRoom: 10,
     hardware,
   });
 
@@ -99,7 +100,7 @@ describe("planPipeline", () => {
     const chain = Array.from({ length: 70 }, (_, i) => `%v${i + 1}: float32[1, 4] = Relu(%v${i}) @n${i}`).join("\n");
     const long = parseGraph(`graph "long" { input %v0: float32[1, 4]\n${chain}\noutput %v70 }`);
     const costOf = () => ({ seconds: 1e-3, weightBytes: 9, valueBytes: 0 });
-    expect(refusal(() => planPipeline(long, { cores: "auto", costOf, capacity: 10, weightCapacity: 10, hardware }))).toMatch(
+    expect(refusal(() => planPipeline(long, { cores: "auto", ...withWeights(), costOf }))).toMatch(
       /^NCC0692: long: its weights take 80640 bytes, more than 64 cores/,
     );
   });
