@@ -66,7 +66,7 @@ function rowsByWeights(context: Context, node: Node, x: Value, weights: Tensor, 
   const source = matrixSource(weights, x);
   const tiles = channelTiles(0, x.shape[axis]);
   const outer = x.shape.slice(0, axis).map((extent, index) => (index === rowAxis ? 1 : extent));
-  for (const group of weightGroups(shapeOf(source), hardware.movingColumnsMax)) {
+  for (const group of weightGroups(shapeOf(source), Math.min(hardware.movingColumnsMax, context.pieceElements))) {
     const loaded = loadWeights(context, node.name, source, group);
     const columns = groupColumns(group);
     const window = outer.map((_, index) => (index < outer.length - 1 ? ONE : { ...columns, start: 0 }));

@@ -104,10 +104,11 @@ function side(context: Context, value: Value, piece: AxisPiece, which: "in" | "o
   const start = which === "in" ? piece.inStart : piece.outStart;
   const free = piece.dims.filter((dim) => dim.axis !== axis);
   const whole = wholeBox(value.shape);
+  const { values } = context;
   const base =
-    which === "in" && value.chip
-      ? context.values.fetch(value, axis, channel, count, whole)
-      : (context.values.chipView(value, axis, channel, count, whole) ?? context.values.dramView(value, axis, channel, count, whole));
+    which === "in" && (value.chip || values.exchanges(value, { axis, start: channel, count, box: whole }))
+      ? values.fetch(value, axis, channel, count, whole)
+      : (values.chipView(value, axis, channel, count, whole) ?? values.dramView(value, axis, channel, count, whole));
   const strideOf = (index: number) => base.dims[index > axis ? index - 1 : index].stride;
   const offset = start.reduce((sum, position, index) => (index === axis ? sum : sum + position * strideOf(index)), base.offset);
   const dims: Dimension[] = free.map((dim) => ({

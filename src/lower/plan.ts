@@ -41,9 +41,15 @@ export const STREAMING_ROOM = hardware.sbufBytesPerPartition - defaultBudget.wor
 /** For weights that stay between requests: values have to do with the rest, and go through DRAM where that is too little. */
 export const WEIGHT_CAPACITY = Math.floor(hardware.sbufBytesPerPartition * 0.9);
 
-/** Shares of what weights leave that values may take, tried in turn, and the size of pieces where memory is so scarce. */
-const VALUE_SHARES = [1.5, 1.25, 1, 0.75, 0.5, 0.25, 0];
-const SMALL_PIECE_ELEMENTS = 256;
+/**
+ * Tried in turn where memory is scarce: the share of what weights leave that values may take, and the size of pieces. More than all of it
+ * is planned for at first: lives of values are shorter than planning takes them for.
+ */
+const SCARCE = [
+  { share: 1.5, pieceElements: 256 },
+  { share: 1, pieceElements: 256 },
+  ...[1, 0.75, 0.5, 0.25, 0].map((share) => ({ share, pieceElements: 128 })),
+];
 
 /** Budgets that keep so many bytes a partition of weights, and ever fewer values in what they leave. */
 export function residentBudgets(weightBytes: number): Budget[] {
@@ -52,9 +58,9 @@ export function residentBudgets(weightBytes: number): Budget[] {
     const valueBytes = Math.min(defaultBudget.valueBytes, bytes);
     return { valueBytes, residentBytes: weightBytes, workingBytes: room - valueBytes, pieceElements };
   };
-  const small = VALUE_SHARES.map((share) => budget(Math.floor(share * room), SMALL_PIECE_ELEMENTS));
+  const scarce = SCARCE.map(({ share, pieceElements }) => budget(Math.floor(share * room), pieceElements));
   const usual = budget(Math.max(0, room - RESIDENT_WORKING_BYTES), defaultBudget.pieceElements);
-  return room > 3 * RESIDENT_WORKING_BYTES ? [usual, ...small] : small;
+  return room > 3 * RESIDENT_WORKING_BYTES ? [usual, ...scarce] : scarce;
 }
 
 function lowerings(node: Node) {

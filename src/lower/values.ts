@@ -383,6 +383,11 @@ export class Values {
     return this.temporary(`${value.name}.staged`, value.dtype, 0, count, sizes);
   }
 
+  /** Whether a box is brought from DRAM by way of another axis on partitions. */
+  exchanges(value: Value, piece: Piece): boolean {
+    return !value.chip && this.#throughExchange(value, piece)[0] !== undefined;
+  }
+
   /** The parts in which a box goes between DRAM and chip by way of another axis on partitions; a single undefined where it goes directly. */
   #throughExchange(value: Value, piece: Piece): (Piece | undefined)[] {
     const { strides } = this.dramPlace(value);

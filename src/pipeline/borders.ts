@@ -79,6 +79,9 @@ export function ownTime({ excess = Number.POSITIVE_INFINITY }: CutProblem, work:
   return beyond > 0 ? work + beyond * excess : work;
 }
 
+/** How often what lives beside the kept bytes, but finds no room there, is moved. */
+const USES = 16;
+
 /** Whether a device keeps all that the nodes of the stage between two borders want to keep. */
 export function keepsAll({ capacity }: CutProblem, from: Border, to: Border): boolean {
   return to.size - from.size <= capacity;
@@ -91,7 +94,8 @@ export function bytesBeyond(problem: CutProblem, from: Border, to: Border): numb
   const limit = keepsAll(problem, from, to) ? room : streamingRoom;
   if (kept === 0 || (kept <= capacity && kept + to.live <= limit)) return 0;
   const live = to.live === 0 ? 0 : liveBytes(problem, from, to);
-  return Math.max(0, kept - capacity, kept + live - limit);
+  const crowded = kept + live - limit;
+  return Math.max(0, kept - capacity, keepsAll(problem, from, to) ? USES * crowded : crowded);
 }
 
 /** The most that a node of the stage needs while it runs. */

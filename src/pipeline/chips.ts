@@ -33,7 +33,7 @@ const PRECISION = 1e-3;
  * A cut without anything beyond the devices' capacities is taken if it costs no more of the fastest one's time: what streams past also waits for
  * the other devices' transfers, which the costs don't tell.
  */
-const RESIDENT_PRICE = 0.3;
+const RESIDENT_PRICE = 1;
 
 /** The fastest cut along the borders, or one nearly as fast that keeps all on the devices. `alone` is the fastest one where chips don't count. */
 export function cutOverChips(

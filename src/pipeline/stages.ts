@@ -49,7 +49,7 @@ export interface PipelineOptions {
 }
 
 /** An operator whose weights take more than this share of a core may be divided. */
-const PART_SHARE = 0.1;
+const PART_SHARE = 0.07;
 
 /** The graph's nodes as the cutter sees them. */
 interface Cuttable {

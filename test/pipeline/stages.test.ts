@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Graph } from "../../src/graph/graph.js";
+import { type Graph, staticType } from "../../src/graph/graph.js";
 import { parseGraph } from "../../src/graph/text.js";
+import { verifyGraph } from "../../src/graph/verify.js";
 import { hardware } from "../../src/hardware/hardware.js";
-import { planPipeline } from "../../src/pipeline/stages.js";
+import { type PipelinePlan, planPipeline } from "../../src/pipeline/stages.js";
 import { randomTensor } from "../../src/runtime/random.js";
 import { createCore } from "../../src/simulator/index.js";
 import { compilePipeline } from "../../src/stages.js";
@@ -31,10 +32,13 @@ const graph = parseGraph(`graph "branches" {
   output %l
 }`);
 
+/** Numbers as a constant's elements. */
+const listed = (count: number) => `[${Array.from({ length: count }, (_, index) => ((index * 37) % 64) / 32 - 1).join(", ")}]`;
+
 type Values = ReadonlyMap<string, Parameters<ReturnType<typeof createCore>["run"]>[0] extends ReadonlyMap<string, infer T> ? T : never>;
 
 /** One request through the stages' programs. */
-function run(stages: readonly Graph[], inputs: Values): Map<string, unknown> {
+function run(stages: readonly Graph[], inputs: Values, of = graph): Map<string, unknown> {
   const values = new Map(inputs);
   for (const stage of stages) {
     const [{ loaded }] = compilePipeline(stage, 1, {}).stages;
@@ -42,8 +46,10 @@ function run(stages: readonly Graph[], inputs: Values): Map<string, unknown> {
     for (const [name, data] of core.run(values)) values.set(name, data);
     core.dispose();
   }
-  return new Map(graph.outputs.map((name) => [name, values.get(name)]));
+  return new Map(of.outputs.map((name) => [name, values.get(name)]));
 }
+
+const graphsOf = ({ stages }: PipelinePlan) => stages.map((stage) => stage.graph);
 
 describe("planPipeline", () => {
   const inputs: Values = new Map([
@@ -63,13 +69,47 @@ describe("planPipeline", () => {
     fc.assert(
       fc.property(costs, fc.integer({ min: 2, max: 16 }), (list, cores) => {
         const costOf = ({ name }: { name: string }) => list[graph.nodes.findIndex((node) => node.name === name)];
-        const { stages, ...plan } = planPipeline(graph, { cores, costOf, weightCapacity: 20, room: 20, streamingRoom: 20, hardware });
-        expect(stageFaults(graph, plan.stages, cores)).toEqual([]);
+        const plan = planPipeline(graph, { cores, costOf, weightCapacity: 20, room: 20, streamingRoom: 20, hardware });
+        expect(stageFaults(graph, graphsOf(plan), cores)).toEqual([]);
         expect(plan.boundSeconds).toBeLessThanOrEqual(plan.slowestSeconds);
-        expect(run(plan.stages, inputs)).toEqual(alone);
+        expect(run(graphsOf(plan), inputs)).toEqual(alone);
       }),
       { seed: 3, numRuns: 20 },
     );
+  });
+
+  it("divides what has many weights by its output channels, with the same bits", () => {
+    const dense = parseGraph(`graph "dense" {
+      input %x: bfloat16[2, 4, 6]
+      input %rest: bfloat16[2, 4, 300]
+      const %w: bfloat16[6, 300] = ${listed(1800)}
+      const %bias: float32[300] = ${listed(300)}
+      const %kernel: bfloat16[260, 2, 1, 1] = ${listed(520)}
+      const %shape: int64[4] = [2, 2, 6, 100]
+      const %offset: bfloat16[260] = ${listed(260)}
+      const %scale: bfloat16[260, 1, 1] = ${listed(260)}
+      %y: bfloat16[2, 4, 300] = MatMul(%x, %w, %bias, %rest) @y then Add(_, #2) from ["b"] then Mul(_, #3) from ["r"]
+      %z: bfloat16[2, 2, 6, 100] = Reshape(%y, %shape) @z
+      %c: bfloat16[2, 260, 6, 100] = Conv(%z, %kernel, %offset, %scale) @c then Mul(_, #3) from ["s"]
+      output %c
+      output %y
+    }`);
+    const given: Values = new Map(
+      dense.inputs.map((name) => {
+        const { shape } = staticType(dense, name);
+        return [name, randomTensor("bfloat16", [...shape], 1, name).data];
+      }),
+    );
+    const costOf = ({ name }: { name: string }) => ({ seconds: 1e-3, weightBytes: name === "z" ? 0 : 30, valueBytes: 1 });
+    const whole = run([dense], given, dense);
+    for (const cores of [2, 3, 5]) {
+      const plan = planPipeline(dense, { cores, costOf, weightCapacity: 30, room: 40, streamingRoom: 20, hardware });
+      const faults = graphsOf(plan).flatMap((stage) => verifyGraph(stage));
+      expect(faults).toEqual([]);
+      expect(plan.stages.length).toBe(cores);
+      expect(plan.stages.reduce((sum, { weightBytes }) => sum + weightBytes, 0)).toBeCloseTo(60);
+      expect(run(graphsOf(plan), given, dense)).toEqual(whole);
+    }
   });
 
   const withWeights = (...bytes: number[]) => ({
@@ -89,7 +129,13 @@ describe("planPipeline", () => {
     expect(stagesFor(3, 3, 5)).toHaveLength(2);
     const stages = stagesFor(9, 2, 9, 2, 9, 2);
     expect(stages).toHaveLength(5);
-    expect(stageFaults(graph, stages, 5)).toEqual([]);
+    expect(
+      stageFaults(
+        graph,
+        stages.map((stage) => stage.graph),
+        5,
+      ),
+    ).toEqual([]);
   });
 
   it("says when no number of cores holds every weight", () => {
