@@ -9,7 +9,7 @@ import type { Manifest, ManifestOptions, OperatorPlacement, Signature, SubgraphM
 import { describeReason } from "./operators/index.js";
 import type { CompileOptions } from "./options.js";
 import { type Partition, sourceOperators } from "./partition/index.js";
-import { deviceBytes, freeCount, type LoadedProgram } from "./program/program.js";
+import { type DeviceType, deviceBytes, freeCount, type LoadedProgram, type Operation, type Program } from "./program/program.js";
 
 /** The options as the artifact records them, defaults filled in. Nothing of them is a path. */
 export function manifestOptions(options: CompileOptions): ManifestOptions {
@@ -114,6 +114,8 @@ export function staticSignatures(graph: Graph, names: readonly string[]): Signat
   });
 }
 
+type DmaOperation = Extract<Operation, { kind: "dma" }>;
+
 /** What a stage holds, in bytes of all partitions. */
 export interface StageMemory {
   readonly weightBytes: number;
@@ -127,19 +129,36 @@ export interface StageMemory {
 /** Peaks and what lives at once, in bytes a partition. */
 type Peaks = Pick<StageMemory, "sbufPeakBytes" | "sbufBoundBytes" | "psumPeakBytes" | "psumBoundBytes">;
 
-/** Resident weights are the constants that `load` moves. */
+/**
+ * Weights are the constants that the tensor engine multiplies with, and what else `load` moves. Others come with every request: tables, and rows
+ * that are repeated over partitions (scales and shifts of normalisations).
+ */
 export function stageMemory({ program, constants }: LoadedProgram, peaks: Peaks): StageMemory {
   const constantTypes = new Map(
     program.buffers.flatMap((buffer) =>
       buffer.space === "dram" && buffer.kind === "constant" ? [[buffer.name, buffer.dtype] as const] : [],
     ),
   );
-  let resident = 0;
-  for (const { operation } of program.load.flatMap((stream) => stream.instructions)) {
-    const dtype = operation.kind === "dma" ? constantTypes.get(operation.in.buffer) : undefined;
-    if (operation.kind === "dma" && dtype) resident += operation.in.partitionCount * freeCount(operation.in) * deviceBytes(dtype, "dram");
+  const multiplied = new Set<string>();
+  for (const { operation } of [...program.load, ...program.infer].flatMap((stream) => stream.instructions)) {
+    if (operation.kind === "matmul") multiplied.add(operation.stationary.buffer).add(operation.moving.buffer);
   }
-  const weightBytes = [...constants.values()].reduce((sum, data) => sum + data.length, 0);
+  const weights = new Set<string>();
+  let resident = 0;
+  const moves = (streams: Program["load"], visit: (constant: string, dtype: DeviceType, move: DmaOperation) => void) => {
+    for (const { operation } of streams.flatMap((stream) => stream.instructions)) {
+      const dtype = operation.kind === "dma" ? constantTypes.get(operation.in.buffer) : undefined;
+      if (operation.kind === "dma" && dtype) visit(operation.in.buffer, dtype, operation);
+    }
+  };
+  moves(program.load, (constant, dtype, { in: from }) => {
+    weights.add(constant);
+    resident += from.partitionCount * freeCount(from) * deviceBytes(dtype, "dram");
+  });
+  moves(program.infer, (constant, _, { out }) => {
+    if (multiplied.has(out.buffer)) weights.add(constant);
+  });
+  const weightBytes = [...weights].reduce((sum, name) => sum + (constants.get(name)?.length ?? 0), 0);
   return {
     weightBytes,
     residentWeightBytes: Math.min(weightBytes, resident),
