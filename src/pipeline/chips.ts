@@ -30,8 +30,8 @@ export interface SharedCut extends Found {
 /** The bisection ends where the bound is so near. */
 const PRECISION = 1e-3;
 /**
- * A cut without anything beyond the devices' capacities is taken if it costs no more of the fastest one's time: what streams past also waits for
- * the other devices' transfers, which the costs don't tell.
+ * A cut without anything beyond the devices' capacities is taken if it costs no more of the fastest one's time: what streams past needs
+ * memory too, and waits for the other devices' transfers, which the costs don't tell.
  */
 const RESIDENT_PRICE = 1;
 
