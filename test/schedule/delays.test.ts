@@ -17,6 +17,12 @@ const movable = fc
   );
 
 describe("placeWithDelays", () => {
+  it("finds nothing where more lives at once than the limit", () => {
+    const items = [1, 2].map((size) => ({ id: String(size), lower: 0, upper: 2, size }));
+    expect(placeWithDelays(items, 2, 0)).toBeUndefined();
+    expect(placeWithDelays(items, 3, 0)?.peak).toBe(3);
+  });
+
   it("keeps what lives at once apart, begins nothing too late, and never lowers the bound", () => {
     let found = 0;
     fc.assert(
