@@ -120,7 +120,7 @@ export function splitBatch(graph: Graph, segments: readonly Segment[]): Windowed
     for (let start = 0; start < batch; start += segment.items) {
       const size = Math.min(segment.items, batch - start);
       const rename = (name: string) => {
-        const renamed = `${name}@${start}`;
+        const renamed = `${name}@${start}+${size}`;
         const { dtype, shape } = staticType(graph, name);
         types.set(renamed, { dtype, shape: [size, ...shape.slice(1)] });
         wholes.set(renamed, name);

@@ -62,6 +62,20 @@ describe("batches in windows", () => {
     expect(checkProgram(result.program)).toEqual([]);
   });
 
+  it("may have another size in each segment, also where both read one value", () => {
+    const middle = whole.nodes.findIndex(({ op }) => op === "Concat");
+    const { graph, segments } = splitBatch(whole, [
+      { first: 0, end: middle, items: 2 },
+      { first: middle, end: whole.nodes.length, items: 1 },
+    ]);
+    expect(segments.map(({ windows }) => windows)).toEqual([2, 3]);
+    for (const node of graph.nodes) {
+      const batched = [...(batchedInputs(whole, whole.nodes.find(({ name }) => name === node.name) ?? node) ?? [])];
+      const items = [...batched.map((index) => node.inputs[index]), ...node.outputs].map((name) => staticType(graph, name).shape[0]);
+      expect(new Set(items).size).toBe(1);
+    }
+  });
+
   it("are used where whole values do not fit, cross DRAM less and hold the weights", () => {
     const roomy = planChip(whole, { ...defaultBudget, valueBytes: 50_000, residentBytes: 0 });
     expect(roomy.windowed.segments).toEqual([]);
