@@ -34,9 +34,9 @@ function emitParts(pooling: Pooling, sum: View, parts: readonly TapPart[]): void
 
 /** Runs of outputs along one axis that average over the same number of inputs. */
 function countRuns(geometry: PoolGeometry, axis: number, range: Range, extent: number): { range: Range; count: number }[] {
-  const { kernel, strides, dilations, padsBegin, padsEnd, countIncludePad } = geometry;
+  const { kernel, strides, dilations, padsBegin, padsGiven, countIncludePad } = geometry;
   const low = countIncludePad ? -padsBegin[axis] : 0;
-  const high = countIncludePad ? extent + padsEnd[axis] : extent;
+  const high = countIncludePad ? extent + padsGiven[axis] : extent;
   const runs: { range: Range; count: number }[] = [];
   for (let j = range.start; j < range.start + range.size; j++) {
     let count = 0;

@@ -54,7 +54,14 @@ function poolGeometry(use: OperatorUse): PoolGeometry {
       Math.max(end, (Number(outputs[axis]) - 1) * window.strides[axis] + reachOf(window, axis) - input[axis] - begin),
     ),
     countIncludePad: intAttribute(use.attributes, "count_include_pad", 0) !== 0,
+    padsGiven: pads.map(([, end]) => end),
   };
+}
+
+/** Whether a last window reaches beyond the border that is given: it has fewer elements than others. */
+export function overhangs(use: OperatorUse): boolean {
+  const { padsEnd, padsGiven } = poolGeometry(use);
+  return padsEnd.some((pad, axis) => pad > padsGiven[axis]);
 }
 
 function refusePool(use: OperatorUse): Reason | undefined {
@@ -65,13 +72,7 @@ function refusePool(use: OperatorUse): Reason | undefined {
   if (geometry.padsBegin.some((pad) => pad < 0)) {
     return reason("attribute", "auto_pad", `${poolWindow(use).autoPad} with strides beyond the kernel`, "explicit pads");
   }
-  if (use.op !== "AveragePool" || !ceilMode(use) || intAttribute(use.attributes, "count_include_pad", 0) === 0) return undefined;
-  const window = poolWindow(use);
-  const overhang = staticShape(use, 0)
-    .slice(2)
-    .some((size, axis) => geometry.padsEnd[axis] > padsOf(window, axis, size)[1]);
-  // There the divisor differs from window to window.
-  return overhang ? reason("attribute", "ceil_mode", "1 with count_include_pad", "ceil_mode 0, or count_include_pad 0") : undefined;
+  return undefined;
 }
 
 const windowAttributes: Readonly<Record<string, AttributeSpec>> = {

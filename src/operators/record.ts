@@ -69,6 +69,8 @@ export interface ConvolutionGeometry {
 
 export interface PoolGeometry extends Omit<ConvolutionGeometry, "groups"> {
   readonly countIncludePad: boolean;
+  /** The border behind the image as it is given: what `padsEnd` has beyond it, for windows that reach further, counts for nothing. */
+  readonly padsGiven: readonly number[];
 }
 
 /** How an operator becomes instructions. Each kind is one module of `src/lower`. */

@@ -3,6 +3,7 @@ import { type Attributes, intAttribute, intsAttribute } from "../graph/graph.js"
 import { elementCount, toNumbers } from "../graph/tensor.js";
 import { type Builder, intValue, type Rule, range, refuseExpansion } from "./builder.js";
 import { convolutionGeometry, transposedGeometry } from "./convolution.js";
+import { overhangs } from "./pool.js";
 import type { ConvolutionGeometry, OperatorUse, Reason } from "./record.js";
 import { constantInts, intsOf, normalAxes, reason, staticShape } from "./shapes.js";
 
@@ -117,6 +118,7 @@ function root(builder: Builder, x: string, p: number): string {
 
 /** The p-norm of a window: the mean of the powers times their number, and its root. */
 const normPool: Rule = (builder, [x], use) => {
+  if (overhangs(use)) return reason("attribute", "ceil_mode", "1, and the last window reaches beyond the border", "ceil_mode 0");
   const p = intAttribute(use.attributes, "p", 2);
   const { p: _, ...window } = use.attributes;
   const attributes: Attributes = { ...window, count_include_pad: intValue(1) };

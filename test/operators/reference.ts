@@ -72,7 +72,8 @@ export function pool(op: "maximum" | "average", geometry: PoolGeometry, x: Tenso
     );
     const seen = taps.filter((tap) => inside(x.shape.slice(2), tap)).map((tap) => values[at(x.shape, [batch, channel, ...tap])]);
     if (op === "maximum") return seen.reduce((left, right) => Math.max(left, right), Number.NEGATIVE_INFINITY);
-    const count = geometry.countIncludePad ? taps.length : seen.length;
+    const given = taps.filter((tap) => tap.every((at, axis) => at < x.shape[axis + 2] + geometry.padsGiven[axis]));
+    const count = geometry.countIncludePad ? given.length : seen.length;
     return seen.reduce((left, right) => left + right, 0) / count;
   });
 }
