@@ -52,12 +52,14 @@ export function planSbuf(input: SbufInput): SbufPlan {
   const { program, indexOf, hardware } = input;
   const capacity = hardware.sbufBytesPerPartition - input.residentBytes;
   const { buffers, infer: steps } = program;
+  const late = unmoved(steps.length);
+  // Loads that are moved ahead only add to what lives at once.
+  if (peakLive(itemsOf(input, late).items) > capacity) return placeSbuf(input, late, capacity, 0);
   const regions = findRegions(steps, buffers, indexOf);
   let best: SbufPlan | undefined;
   for (const share of PREFETCH_SHARES) {
     const prefetching: PrefetchInput = { steps, buffers, indexOf, regions, budget: capacity * share, hardware };
-    const plan =
-      share > 0 ? placeSbuf(input, prefetch(prefetching), capacity, 0) : placeSbuf(input, unmoved(steps.length), capacity, NODE_LIMIT);
+    const plan = share > 0 ? placeSbuf(input, prefetch(prefetching), capacity, 0) : placeSbuf(input, late, capacity, NODE_LIMIT);
     if (plan.fits) return plan;
     if (!best || plan.peak < best.peak) best = plan;
   }
