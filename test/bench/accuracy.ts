@@ -62,7 +62,10 @@ async function accuracyOf(name: string, path: string): Promise<Row[]> {
   for (const { words, limit } of modes) {
     const { distance, error } = await lossOf(path, words, inputs, references);
     const work = `${name}, --fast-math ${words.join(" ")}`;
-    rows.push(row(`${work}, mean of 1 - cosine`, "", distance, limit), row(`${work}, greatest error, of the greatest output`, "%", 100 * error));
+    rows.push(
+      row(`${work}, mean of 1 - cosine`, "", distance, limit),
+      row(`${work}, greatest error, of the greatest output`, "%", 100 * error),
+    );
   }
   return rows;
 }
