@@ -5,7 +5,7 @@ import { UserError, userError } from "./diagnostics/diagnostic.js";
 import { fingerprint } from "./fingerprint.js";
 import type { TensorComparison } from "./forensics.js";
 import { detectFramework, type ImportedModel, type ImportOptions, importModel } from "./frontend/index.js";
-import type { Tensor, TensorData } from "./graph/tensor.js";
+import { isWide, type Tensor, type TensorData, toWords } from "./graph/tensor.js";
 import { type Artifact, type Manifest, type PipelineSummary, pipelinesOf, type Signature } from "./neff/artifact.js";
 import { readManifest, readNeff } from "./neff/neff.js";
 import { type Comparison, compareTensors } from "./runtime/compare.js";
@@ -22,7 +22,7 @@ const simulated: Devices = {
     const inputs = loaded.program.buffers.flatMap((buffer) => (buffer.space === "dram" && buffer.kind === "input" ? [buffer.name] : []));
     return {
       run: async (values) => {
-        const given = new Map(inputs.map((name) => [name, words(present(values, name).data)]));
+        const given = new Map(inputs.map((name) => [name, asTaken(present(values, name))]));
         const results = await core.run(given);
         return new Map(outputs.map(({ name, dtype, shape }): [string, Tensor] => [name, { dtype, shape, data: present(results, name) }]));
       },
@@ -40,10 +40,9 @@ const simulated: Devices = {
   },
 };
 
-/** What a core takes 64-bit elements as: their 32-bit words, the lower one first. */
-function words(data: TensorData): TensorData {
-  const isWide = data instanceof BigInt64Array || data instanceof BigUint64Array || data instanceof Float64Array;
-  return isWide ? new Int32Array(data.buffer, data.byteOffset, 2 * data.length) : data;
+/** A core takes 64-bit elements as their words. */
+function asTaken(value: Tensor): TensorData {
+  return isWide(value.dtype) ? toWords(value) : value.data;
 }
 
 function present<T>(values: ReadonlyMap<string, T>, name: string): T {

@@ -1,8 +1,8 @@
 /** Numbers for searches that try many ways: they look random and are the same each time. */
 
-/** A generator of numbers in [0, 1): the same sequence each time (mulberry32). */
-export function randomSequence(): () => number {
-  let state = 1;
+/** A generator of numbers in [0, 1) from a seed: the same sequence on every host (mulberry32). */
+export function seeded(seed: number): () => number {
+  let state = seed;
   return () => {
     state = (state + 0x6d2b79f5) | 0;
     let bits = Math.imul(state ^ (state >>> 15), state | 1);

@@ -93,6 +93,29 @@ export function isInteger(dtype: DType): boolean {
   return dtype.startsWith("int") || dtype.startsWith("uint");
 }
 
+/** The largest finite numbers of 16-bit floats. */
+export const largestFinite = { float16: 65504, bfloat16: 2 ** 127 * (2 - 2 ** -7) } as const;
+
+/** Element types that a NeuronCore has as two 32-bit words, the lower one first: of floats only the bits are known. */
+const wideTypes: readonly (DType | undefined)[] = ["int64", "uint64", "float64"];
+
+export function isWide(dtype: DType | undefined): boolean {
+  return wideTypes.includes(dtype);
+}
+
+/** The words of elements of a wide type: the same bytes. */
+export function toWords({ dtype, data }: Pick<Tensor, "dtype" | "data">): Int32Array {
+  if (Array.isArray(data) || !isWide(dtype)) throw new Error(`${dtype} has no words`);
+  return new Int32Array(data.buffer, data.byteOffset, data.byteLength / 4);
+}
+
+/** Elements of a wide type from their words [..., 2]. */
+export function fromWords(dtype: DType, { shape, data }: Tensor): Tensor {
+  if (!(data instanceof Int32Array)) throw new Error(`${dtype} is made of int32 words`);
+  const { buffer, byteOffset, byteLength } = data;
+  return { dtype, shape: shape.slice(0, -1), data: viewOf(dtype, buffer.slice(byteOffset, byteOffset + byteLength), 0, byteLength) };
+}
+
 /** Number of elements of a static shape; 1 for a scalar. */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1);

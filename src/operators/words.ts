@@ -3,7 +3,7 @@
  * shape, one of the lower words and one of the upper ones.
  */
 import type { Attribute, Node } from "../graph/graph.js";
-import type { DType } from "../graph/tensor.js";
+import { type DType, isWide } from "../graph/tensor.js";
 import type { Builder } from "./builder.js";
 import { recordOf } from "./registry.js";
 
@@ -14,11 +14,6 @@ export interface Words {
 }
 
 export type Operand = Words | string;
-
-/** Element types that are words on a NeuronCore: of floats only the bits are known. */
-const wideTypes: readonly (DType | undefined)[] = ["int64", "uint64", "float64"];
-
-export const isWide = (dtype: DType | undefined): boolean => wideTypes.includes(dtype);
 
 /** What an operator makes of its operands, of which those of a wide type come as words. */
 type WordRule = (builder: Builder, operands: readonly Operand[], use: WordUse) => readonly Operand[];

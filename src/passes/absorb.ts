@@ -3,7 +3,16 @@
  * batch norm (decomposed to Mul and Add), biases, input scaling. Computed in float64, rounded once to the weights' type.
  */
 import { type Graph, intAttribute, isStatic, type Node, type TensorType } from "../graph/graph.js";
-import { allocateData, elementCount, fromNumbers, numberAt, type Tensor, toFloat16Bits, toNumbers } from "../graph/tensor.js";
+import {
+  allocateData,
+  elementCount,
+  fromNumbers,
+  largestFinite,
+  numberAt,
+  type Tensor,
+  toFloat16Bits,
+  toNumbers,
+} from "../graph/tensor.js";
 import type { NormaliseOptions } from "./options.js";
 import { type Match, type Patch, type Pattern, type Rule, rewrite, type View } from "./rewrite.js";
 import { mergeOrigins } from "./values.js";
@@ -31,7 +40,7 @@ function scaleTensor(tensor: Tensor, { outer, channels, factor }: Scaling): Tens
     for (const end = index + inner; index < end; index++) {
       const value = Number(source ? source[index] : numberAt(tensor, index)) * scale;
       data[index] = half ? toFloat16Bits(value) : value;
-      finite &&= half ? Math.abs(value) < 65504 : Number.isFinite(data[index]);
+      finite &&= half ? Math.abs(value) < largestFinite.float16 : Number.isFinite(data[index]);
     }
   }
   return finite ? { ...tensor, data } : undefined;

@@ -1,7 +1,7 @@
 /** Joins pointwise operators to the node before them as its epilogue: they then run on the value before it is stored. */
 import { type EpilogueStep, type Graph, isStatic, type Node } from "../graph/graph.js";
+import { isWide } from "../graph/tensor.js";
 import { loweringTraits } from "../operators/traits.js";
-import { isWide } from "../operators/words.js";
 import { isKept, type NormaliseOptions } from "./options.js";
 import { type Patch, type Rule, rewrite, type View } from "./rewrite.js";
 

@@ -4,23 +4,21 @@
  * times the input channels fit on the rows of the tensor engine, which would be idle, in as many passes as before. First layers profit most: what they round, all later ones magnify.
  */
 import { type Graph, intAttribute, type Node, staticType, type TensorType } from "../graph/graph.js";
-import { elementCount, floatTensor, fromNumbers, numberAt, type Tensor, toFloat32 } from "../graph/tensor.js";
+import { elementCount, floatTensor, fromNumbers, largestFinite, numberAt, type Tensor, toFloat32 } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import { packsKernelRows } from "../operators/convolution.js";
 import { FreshNames } from "./values.js";
 
 const PARTS = 3;
 
-/** Largest finite numbers. */
-const largest = { float16: 65504, bfloat16: 2 ** 127 * (2 - 2 ** -7) } as const;
-type Half = keyof typeof largest;
+type Half = keyof typeof largestFinite;
 
 /** Rounded to 16 bits, with the largest finite number for what is beyond: then what is left out of an infinity is that infinity. */
 function rounded(values: readonly number[], shape: readonly number[], half: Half): Tensor {
   return fromNumbers(
     half,
     shape,
-    values.map((value) => Math.min(Math.max(value, -largest[half]), largest[half])),
+    values.map((value) => Math.min(Math.max(value, -largestFinite[half]), largestFinite[half])),
   );
 }
 
@@ -98,7 +96,7 @@ class Splitting {
     const known = this.known.get(value);
     if (known !== undefined) return known;
     const { shape } = staticType(this.graph, value);
-    const limits = [-largest[this.half], largest[this.half]].map((limit) =>
+    const limits = [-largestFinite[this.half], largestFinite[this.half]].map((limit) =>
       this.constant(`${value}/limit`, floatTensor([], Float32Array.of(limit))),
     );
     const high = this.add("Clip", `${value}/high`, [value, ...limits], shape, origins);

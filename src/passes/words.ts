@@ -3,9 +3,9 @@
  * lower word first: the same bytes. Inside it is two tensors of int32.
  */
 import { type Graph, type Node, staticType, type TensorType } from "../graph/graph.js";
-import type { DType, Tensor } from "../graph/tensor.js";
+import { type DType, isWide, type Tensor, toWords } from "../graph/tensor.js";
 import { Builder, intValue } from "../operators/builder.js";
-import { holdsElements, isWide, type Words, wordRule } from "../operators/words.js";
+import { holdsElements, type Words, wordRule } from "../operators/words.js";
 import { withoutDead } from "./values.js";
 
 class Converter {
@@ -82,7 +82,7 @@ class Converter {
     const constant = this.graph.constants.get(name);
     const { shape } = staticType(this.graph, name);
     const part = (index: number): string => {
-      if (constant) return builder.constant({ dtype: "int32", shape, data: wordsOfData(constant).filter((_, at) => at % 2 === index) });
+      if (constant) return builder.constant({ dtype: "int32", shape, data: toWords(constant).filter((_, at) => at % 2 === index) });
       return builder.op("Gather", [name, builder.typed("int64", index)], { axis: intValue(shape.length) });
     };
     const words = { low: part(0), high: part(1) };
@@ -95,12 +95,6 @@ function joined(builder: Builder, { low, high }: Words): string {
   const shape = builder.shape(low);
   const columns = [low, high].map((word) => builder.reshape(word, [...shape, 1]));
   return builder.concat(columns, shape.length);
-}
-
-function wordsOfData({ dtype, data }: Tensor): Int32Array {
-  if (!ArrayBuffer.isView(data)) throw new Error(`${dtype} has no words`);
-  const { buffer, byteOffset, byteLength } = data;
-  return new Int32Array(buffer, byteOffset, byteLength / 4);
 }
 
 /** The graph of a Neuron subgraph with its 64-bit values as words; its inputs and outputs keep their names. */

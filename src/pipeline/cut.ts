@@ -3,7 +3,7 @@
  * every split into stages with transfers in one direction only is a chain of them (Tarnawski et al., "Efficient Algorithms for Device
  * Placement of DNN Graph Operators", 2020).
  */
-import { randomSequence } from "../graph/random.js";
+import { seeded } from "../graph/random.js";
 import { borderOf, type CutProblem } from "./borders.js";
 import { cutOverChips } from "./chips.js";
 import { allDownsets, downsetsOfOneOrder, has, type NodeSet, sizeOf } from "./downsets.js";
@@ -41,7 +41,7 @@ export function cut(problem: CutProblem): Cut | undefined {
 function improved(problem: CutProblem, start: Cut): Cut {
   const count = problem.nodes.length;
   let best = start;
-  const random = randomSequence();
+  const random = seeded(1);
   for (let orders = Math.min(MOST_ORDERS, ORDER_WORK / count ** 2); orders >= 1; orders--) {
     const share = random();
     const choose = (ready: number) => (random() < share ? Math.floor(random() * ready) : ready - 1);

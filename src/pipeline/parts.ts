@@ -86,8 +86,8 @@ export function divide(graph: Graph, parts: readonly Part[]): Divided {
   const builder = new PartBuilder(graph, types, constants);
   const made = new Map<Part, readonly Node[]>();
   const joins = new Map<Node, Node>();
-  for (const node of new Set(parts.flatMap((part) => (part.channels ? [part.node] : [])))) {
-    const own = parts.filter((part) => part.node === node).sort((a, b) => a.channels!.start - b.channels!.start);
+  const owned = dividedNodes(parts);
+  for (const [node, own] of owned) {
     const nodes = own.map((part) => builder.partNodes(node, part.channels!));
     for (const [index, part] of own.entries()) made.set(part, nodes[index]);
     joins.set(
@@ -99,11 +99,18 @@ export function divide(graph: Graph, parts: readonly Part[]): Divided {
     );
   }
   const nodes = graph.nodes.flatMap((node) => {
-    const own = parts.filter((part) => part.node === node && part.channels);
     const join = joins.get(node);
-    return join ? [...own.flatMap((part) => made.get(part) ?? []), join] : [node];
+    return join ? [...(owned.get(node) ?? []).flatMap((part) => made.get(part) ?? []), join] : [node];
   });
   return { graph: { ...graph, nodes, types, constants }, nodesOf: (part) => made.get(part) ?? [part.node], joins };
+}
+
+/** Of each divided node its parts, in the order of their channels. */
+function dividedNodes(parts: readonly Part[]): Map<Node, Part[]> {
+  const result = new Map<Node, Part[]>();
+  for (const part of parts) if (part.channels) result.set(part.node, [...(result.get(part.node) ?? []), part]);
+  for (const own of result.values()) own.sort((a, b) => a.channels!.start - b.channels!.start);
+  return result;
 }
 
 class PartBuilder {
@@ -164,8 +171,7 @@ class PartBuilder {
   }
 
   #constant(wanted: string, tensor: Tensor): string {
-    const name = this.#value(wanted, tensor);
-    this.#types.set(name, { dtype: tensor.dtype, shape: tensor.shape });
+    const name = this.#value(wanted, { dtype: tensor.dtype, shape: tensor.shape });
     this.#constants.set(name, tensor);
     return name;
   }

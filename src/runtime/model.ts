@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { userError } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
-import { type DType, type Tensor, viewOf } from "../graph/tensor.js";
+import { type DType, fromWords, isWide, type Tensor } from "../graph/tensor.js";
 import type { Artifact, Manifest, Signature, SubgraphManifest } from "../neff/artifact.js";
 import { readNeff } from "../neff/neff.js";
 import type { LoadedProgram } from "../program/program.js";
@@ -89,12 +89,9 @@ export async function loadModel(source: string | Uint8Array | Artifact, devices:
   };
 }
 
-/** 64-bit elements from their 32-bit words, the form in which a core has them: [..., 2], the lower word first. Any other value as it is. */
+/** A core gives 64-bit elements as their words; any other value is as it is. */
 function joinWords(value: Tensor, dtype: DType): Tensor {
-  const isWide = dtype === "int64" || dtype === "uint64" || dtype === "float64";
-  if (!isWide || !(value.data instanceof Int32Array)) return value;
-  const { buffer, byteOffset, byteLength } = value.data;
-  return { dtype, shape: value.shape.slice(0, -1), data: viewOf(dtype, buffer.slice(byteOffset, byteOffset + byteLength), 0, byteLength) };
+  return isWide(dtype) && value.data instanceof Int32Array ? fromWords(dtype, value) : value;
 }
 
 function missing(name: string): never {

@@ -1,4 +1,6 @@
 /** Program -> records in memory and the WebAssembly module that executes them. */
+
+import { sameAccess } from "../program/cost.js";
 import {
   type Access,
   type DramBuffer,
@@ -81,7 +83,6 @@ interface Chain {
 type Ranges = readonly { readonly from: number; readonly to: number }[] | "lanes";
 
 const laneWords = (lanes: number) => [(lanes & ~3) * 4, lanes & 3];
-const sameAccess = (a: Access, b: Access) => JSON.stringify(a) === JSON.stringify(b);
 
 class Translator {
   private readonly module = new ModuleBuilder();

@@ -1,12 +1,12 @@
 import { expect, it } from "vitest";
 import { type Graph, staticType } from "../../src/graph/graph.js";
+import { seeded } from "../../src/graph/random.js";
 import { floatTensor, int64Tensor, toNumbers } from "../../src/graph/tensor.js";
 import { runGraph } from "../../src/host/index.js";
 import { lower, type Relayout } from "../../src/lower/index.js";
 import type { Step } from "../../src/lower/lowered.js";
 import { inferTypes, recordOf } from "../../src/operators/index.js";
 import { applyPrecision, parsePrecision } from "../../src/passes/index.js";
-import { seeded } from "../seeded.js";
 import { GraphBuilder, randomTensor } from "./build.js";
 import { Execution } from "./execute.js";
 

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { type Graph, staticType } from "../../src/graph/graph.js";
+import { seeded } from "../../src/graph/random.js";
 import { floatTensor, int64Tensor, toNumbers } from "../../src/graph/tensor.js";
 import { hardware } from "../../src/hardware/hardware.js";
 import { runGraph } from "../../src/host/index.js";
 import { type Budget, defaultBudget, lower } from "../../src/lower/index.js";
 import { inferTypes } from "../../src/operators/index.js";
 import { dmaCost } from "../../src/program/cost.js";
-import { seeded } from "../seeded.js";
 import { GraphBuilder, randomTensor } from "./build.js";
 import { Execution } from "./execute.js";
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Graph, staticType } from "../../src/graph/graph.js";
+import { seeded } from "../../src/graph/random.js";
 import { toNumbers } from "../../src/graph/tensor.js";
 import { planChip } from "../../src/lower/batching.js";
 import { defaultBudget, lower } from "../../src/lower/index.js";
@@ -8,7 +9,6 @@ import { inferTypes, recordOf } from "../../src/operators/index.js";
 import { applyPrecision, parsePrecision } from "../../src/passes/index.js";
 import { checkProgram } from "../../src/program/check.js";
 import { schedule } from "../../src/schedule/index.js";
-import { seeded } from "../seeded.js";
 import { GraphBuilder, randomTensor } from "./build.js";
 import { Execution } from "./execute.js";
 

@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
+import { seeded } from "../../src/graph/random.js";
 import { compileModel, floatTensor, loadModel, toFloat32 } from "../../src/index.js";
 import { checkProgram } from "../../src/program/check.js";
 import { GraphBuilder } from "../lower/build.js";
-import { seeded } from "../seeded.js";
 
 const { fround } = Math;
 const bits = new Uint32Array(1);

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { importModel } from "../../src/frontend/index.js";
 import type { Graph, Node } from "../../src/graph/graph.js";
+import { seeded } from "../../src/graph/random.js";
 import { createHostSession, type HostSession } from "../../src/host/index.js";
 import {
   type Artifact,
@@ -17,9 +18,7 @@ import {
 } from "../../src/index.js";
 import { type BindOptions, normalise } from "../../src/passes/index.js";
 import { checkProgram, describeFault } from "../../src/program/check.js";
-
 import { options as normaliseOptions } from "../passes/support.js";
-import { seeded } from "../seeded.js";
 
 /** Matrix multiplications in FP16, everything else in FP32. */
 export const MATMULT_FP16 = ["fp32-cast-matmult-fp16"];

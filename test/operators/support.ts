@@ -1,12 +1,12 @@
 /** Single-node graphs, and all that a record says of one compared with ONNX Runtime. */
 import { expect } from "vitest";
 import type { Attribute, Graph, Node, TensorType } from "../../src/graph/graph.js";
+import { seeded } from "../../src/graph/random.js";
 import { type DType, elementCount, fromNumbers, int64Tensor, isFloat, type Tensor, toNumbers } from "../../src/graph/tensor.js";
 import { runGraph } from "../../src/host/index.js";
 import { broadcastIndices, evaluate, evaluateExpression } from "../../src/operators/evaluate.js";
 import { checkNode, decompose, inferTypes, recordOf, useOf } from "../../src/operators/index.js";
 import { applyMovement } from "../../src/operators/pieces.js";
-import { seeded } from "../seeded.js";
 import { convolve, pool } from "./reference.js";
 
 /** Draws from a seed. */

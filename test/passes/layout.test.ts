@@ -1,6 +1,7 @@
 /** The layout pass: its choice is a minimum, and it keeps the values of random networks. */
 import { describe, expect, test } from "vitest";
 import type { Attributes, Graph, Node, TensorType } from "../../src/graph/graph.js";
+import { seeded } from "../../src/graph/random.js";
 import { elementCount, floatTensor, int64Tensor, type Tensor, toFloat32 } from "../../src/graph/tensor.js";
 import { printGraph } from "../../src/graph/text.js";
 import { verifyGraph } from "../../src/graph/verify.js";
@@ -8,7 +9,6 @@ import { runGraph } from "../../src/host/index.js";
 import { inferTypes } from "../../src/operators/index.js";
 import { cancelTransposes } from "../../src/passes/layout/index.js";
 import { CutProblem } from "../../src/passes/layout/min_cut.js";
-import { seeded } from "../seeded.js";
 import { options } from "./support.js";
 
 describe("minimum cuts", () => {

@@ -1,13 +1,13 @@
 /** normalise keeps the values of random small networks: the graph before and after on ONNX Runtime, up to FP32 rounding. */
 import { describe, expect, test } from "vitest";
 import type { Attributes, Graph, Node, TensorType } from "../../src/graph/graph.js";
+import { seeded } from "../../src/graph/random.js";
 import { elementCount, floatTensor, int64Tensor, type Tensor, toFloat32 } from "../../src/graph/tensor.js";
 import { printGraph } from "../../src/graph/text.js";
 import { verifyGraph } from "../../src/graph/verify.js";
 import { runGraph } from "../../src/host/index.js";
 import { inferTypes, recordOf } from "../../src/operators/index.js";
 import { applyPrecision, normalise, parsePrecision } from "../../src/passes/index.js";
-import { seeded } from "../seeded.js";
 import { options } from "./support.js";
 
 const ints = (...value: number[]) => ({ type: "ints", value }) as const;

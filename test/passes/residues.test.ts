@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
+import { seeded } from "../../src/graph/random.js";
 import { floatTensor } from "../../src/graph/tensor.js";
 import { parseGraph } from "../../src/graph/text.js";
 import { compileModel, loadModel, toNumbers } from "../../src/index.js";
 import { splitOperands } from "../../src/passes/residues.js";
-import { seeded } from "../seeded.js";
 
 const folder = mkdtempSync(join(tmpdir(), "residues-"));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
+import { seeded } from "../../src/graph/random.js";
 import { compileModel } from "../../src/index.js";
 import { inferTypes } from "../../src/operators/index.js";
 import type { Program } from "../../src/program/program.js";
 import { GraphBuilder, randomTensor } from "../lower/build.js";
-import { seeded } from "../seeded.js";
 
 type Build = (builder: GraphBuilder, constant: (...shape: number[]) => string) => string;
 

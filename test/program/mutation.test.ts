@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from "vitest";
+import { seeded } from "../../src/graph/random.js";
 import { checkProgram } from "../../src/program/check.js";
 import type { Program } from "../../src/program/program.js";
 import { schedule } from "../../src/schedule/index.js";
-import { seeded } from "../seeded.js";
 import { compiledNetworks } from "./compiled.js";
 import { type Mutation, mutations } from "./mutants.js";
 import { isBroken } from "./oracle.js";

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { seeded } from "../../src/graph/random.js";
 import { type Access, activationFunctions, aluOps, type Operation, type Program, type Scalar } from "../../src/program/program.js";
 import { ProgramSyntaxError, parseProgram, printProgram } from "../../src/program/text.js";
 import { schedule } from "../../src/schedule/index.js";
-import { seeded } from "../seeded.js";
 import { sampleNetwork, small } from "./samples.js";
 
 const names = fc.oneof(

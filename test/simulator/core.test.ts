@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
+import { seeded } from "../../src/graph/random.js";
 import type { TensorData } from "../../src/graph/tensor.js";
 import type { Access, Buffer, Instruction, LoadedProgram, Operation, Stream } from "../../src/program/program.js";
 import { createCore } from "../../src/simulator/index.js";
 import { serialOrder } from "../../src/simulator/serial.js";
 import { refusal } from "../refusal.js";
-import { seeded } from "../seeded.js";
 import { bytesOf, chip, dram, planes, program, randomData, rows } from "./programs.js";
 import { interpret } from "./reference.js";
 

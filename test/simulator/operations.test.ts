@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { seeded } from "../../src/graph/random.js";
 import type { TensorData } from "../../src/graph/tensor.js";
 import {
   type Access,
@@ -11,7 +12,6 @@ import {
   type Operation,
 } from "../../src/program/program.js";
 import { createCore } from "../../src/simulator/index.js";
-import { seeded } from "../seeded.js";
 import { bytesOf, chip, dram, planes, program, randomData, rows } from "./programs.js";
 import { interpret } from "./reference.js";
 

@@ -2,7 +2,7 @@
  * The complete search of each independent part, started over and over with other blocks of items, another order and a higher node limit. Search
  * times have heavy tails: one start finds in a hundred nodes what another misses in a million, and nobody knows which.
  */
-import { randomSequence } from "../../graph/random.js";
+import { seeded } from "../../graph/random.js";
 import { joinBlocks, singleBlocks, unpack } from "./blocks.js";
 import { type Intervals, intervalsOf } from "./intervals.js";
 import { type AllocationItem, peakLive } from "./items.js";
@@ -68,7 +68,7 @@ export function search(items: readonly AllocationItem[], capacity: number, nodeL
 }
 
 function searchPart(items: readonly AllocationItem[], capacity: number, nodeLimit: number): SearchResult {
-  const random = randomSequence();
+  const random = seeded(1);
   let nodes = 0;
   let length = FIRST_LIMIT;
   for (let count = 0; nodes < nodeLimit; count++, length *= GROWTH) {
