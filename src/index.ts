@@ -1,8 +1,14 @@
 /** The package's API: everything that the commands do. */
-export { checkModel, type ModelCheck } from "./check_model.js";
-export { type CompileReport, type CompileResult, compileModel } from "./compile.js";
+
 export { type Diagnostic, UserError } from "./diagnostics/diagnostic.js";
-export { loadModel, predictArtifact, type RunOptions, type RunReport, runArtifact } from "./execute.js";
+export { checkModel, type ModelCheck } from "./driver/check_model.js";
+export { type CompileReport, type CompileResult, compileModel } from "./driver/compile.js";
+export type { CompileOptions } from "./driver/options.js";
+export { predictService, type Service, type ServiceOptions } from "./driver/predict.js";
+export { type Failure, type Reduced, type ReduceOptions, reduceModel } from "./driver/reduce.js";
+export { loadModel, predictArtifact, type RunOptions, type RunReport, runArtifact } from "./driver/run.js";
+export { type CompiledSavedModel, compileSavedModel, type SavedModelOptions } from "./driver/saved_model.js";
+export { batchByRoofline, coresByWeights, type Suggestion, type SuggestOptions, suggest, type Trial } from "./driver/suggest.js";
 export {
   bytesPerElement,
   type DType,
@@ -18,14 +24,9 @@ export { type Instance, type InstanceName, instanceNames, instances } from "./ha
 export type { Artifact, Manifest, OperatorPlacement, Signature, StageManifest, SubgraphManifest, ValueSignature } from "./neff/artifact.js";
 export { readNeff, writeNeff } from "./neff/neff.js";
 export { supportedOperators } from "./operators/index.js";
-export type { CompileOptions } from "./options.js";
-export { predictService, type Service, type ServiceOptions } from "./predict.js";
-export { type Failure, type Reduced, type ReduceOptions, reduceModel } from "./reduce.js";
 export { type Comparison, compareTensors } from "./runtime/compare.js";
 export { readTensorFile } from "./runtime/files/files.js";
 export { readNpy, writeNpy } from "./runtime/files/npy.js";
 export type { LoadOptions, Model } from "./runtime/model.js";
 export { randomTensor, zeros } from "./runtime/random.js";
-export { type CompiledSavedModel, compileSavedModel, type SavedModelOptions } from "./saved_model.js";
-export { batchByRoofline, coresByWeights, type Suggestion, type SuggestOptions, suggest, type Trial } from "./suggest.js";
 export { version } from "./version.js";

@@ -1,7 +1,7 @@
 /** `neuron-check-model`: which operators run on NeuronCores, before and after compiling. The layout is the vendor's; reasons are added. */
 import { closeSync, openSync, readSync } from "node:fs";
 import { Command } from "commander";
-import type { ModelCheck } from "../check_model.js";
+import type { ModelCheck } from "../driver/check_model.js";
 import { type Framework, frameworks } from "../frontend/model.js";
 import type { Manifest } from "../neff/artifact.js";
 import { version } from "../version.js";
@@ -64,7 +64,7 @@ async function check(path: string, flags: CheckFlags, terminal: Terminal): Promi
     else terminal.print(compiledLayout(manifest, flags));
     return;
   }
-  const { checkModel } = await import("../check_model.js");
+  const { checkModel } = await import("../driver/check_model.js");
   const inputValues = await readValues(flags.inputValue);
   const verdict = await checkModel(path, { ...flags, inputShapes: flags.inputShape, inputValues });
   if (flags.json) terminal.object(uncompiledObject(verdict));

@@ -1,10 +1,10 @@
 /** `neuronc compile`: the compiler's command line. */
 import { resolve } from "node:path";
 import { Command, CommanderError } from "commander";
-import type { CompileReport } from "../compile.js";
 import { userError } from "../diagnostics/diagnostic.js";
+import type { CompileReport } from "../driver/compile.js";
+import type { CompileOptions } from "../driver/options.js";
 import { type Framework, frameworks } from "../frontend/model.js";
-import type { CompileOptions } from "../options.js";
 import { checkWritable, readValues, writeWhole } from "./files.js";
 import { collect, inputFile, inputShape, ioConfig, logLevel, once, oneOf, pipelineCores, wholeNumber } from "./flags.js";
 import { bytes, flops, groupBy, percent, significant, table } from "./format.js";
@@ -129,7 +129,7 @@ async function compile(models: readonly string[], flags: CompileFlags, terminal:
   }
   for (const phase of flags.printIrAfter ?? []) oneOf("--print-ir-after", printablePhases)(phase.split(":")[0]);
   checkWritable(flags.output);
-  const { compileModel } = await import("../compile.js");
+  const { compileModel } = await import("../driver/compile.js");
   const started = performance.now();
   const inputValues = await readValues(flags.inputValue);
   const { report, bytes: file } = await compileModel(models[0], { ...compileOptions(flags, terminal), inputValues });

@@ -1,7 +1,7 @@
 /** `neuronc predict`: what a compiled model delivers on an instance. */
 import type { Command } from "commander";
+import type { Service } from "../driver/predict.js";
 import { type InstanceName, instanceNames } from "../hardware/hardware.js";
-import type { Service } from "../predict.js";
 import { oneOf, wholeNumber } from "./flags.js";
 import { percent, significant, table } from "./format.js";
 import { type Streams, Terminal } from "./terminal.js";
@@ -26,7 +26,7 @@ export function addPredict(program: Command, streams: Streams): void {
     .option("--user-batch <n>", "items of a user request; the compiled batch if absent", wholeNumber("--user-batch", 1, LARGEST))
     .option("--json", "print one JSON object")
     .action(async (file: string, flags: PredictFlags) => {
-      const { predictFile } = await import("../predict.js");
+      const { predictFile } = await import("../driver/predict.js");
       const service = predictFile(file, flags);
       const terminal = new Terminal(streams, "WARN", flags.json);
       if (flags.json) terminal.object(service);

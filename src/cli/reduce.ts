@@ -1,7 +1,7 @@
 /** `neuronc reduce`: the smallest part of a model that fails as the model does. */
 import { basename, join } from "node:path";
 import type { Command } from "commander";
-import type { ReduceOptions } from "../reduce.js";
+import type { ReduceOptions } from "../driver/reduce.js";
 import { fileNames, makeFolder, writeWhole } from "./files.js";
 import { fraction, type InputSource, inputShape, inputSource, wholeNumber } from "./flags.js";
 import { readInputs } from "./run.js";
@@ -49,7 +49,7 @@ export function addReduce(program: Command, streams: Streams): void {
 async function reduce(path: string, flags: ReduceFlags, terminal: Terminal): Promise<void> {
   const { input, fuseOps, inputShape: inputShapes, outputDir, json, ...options } = flags;
   makeFolder(outputDir);
-  const { reduceModel } = await import("../reduce.js");
+  const { reduceModel } = await import("../driver/reduce.js");
   const { writeNpy } = await import("../runtime/files/npy.js");
   const { printGraph } = await import("../graph/text.js");
   const { failure, graph, inputs, model, ...counts } = await reduceModel(path, {

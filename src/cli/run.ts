@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { userError } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
-import type { RunReport } from "../execute.js";
-import type { TensorComparison } from "../forensics.js";
+import type { TensorComparison } from "../driver/forensics.js";
+import type { RunReport } from "../driver/run.js";
 import { resolveName } from "../graph/names.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { Signature } from "../neff/artifact.js";
@@ -48,7 +48,7 @@ export function run(streams: Streams): Command {
 }
 
 async function request(file: string, flags: RunFlags, terminal: Terminal): Promise<void> {
-  const { predictArtifact, runArtifact } = await import("../execute.js");
+  const { predictArtifact, runArtifact } = await import("../driver/run.js");
   if (flags.timingOnly) {
     const prediction = await predictArtifact(file);
     if (flags.json) terminal.object({ outputs: [], ...prediction });

@@ -1,5 +1,5 @@
 /** `neuronc compile --report`: what bounds each stage. */
-import type { CompileReport } from "../compile.js";
+import type { CompileReport } from "../driver/compile.js";
 import { hardware } from "../hardware/hardware.js";
 import { bytes, percent, significant, table } from "./format.js";
 

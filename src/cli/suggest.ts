@@ -1,7 +1,7 @@
 /** `neuronc suggest`: batch and cores to start with. */
 import type { Command } from "commander";
+import type { Suggestion } from "../driver/suggest.js";
 import { type InstanceName, instanceNames } from "../hardware/hardware.js";
-import type { Suggestion } from "../suggest.js";
 import { inputShape, ioConfig, oneOf, wholeNumbers } from "./flags.js";
 import { flops, significant, table } from "./format.js";
 import { type Streams, Terminal } from "./terminal.js";
@@ -33,7 +33,7 @@ export function addSuggest(program: Command, streams: Streams): void {
     .option("--json", "print one JSON object")
     .action(async (model: string, flags: SuggestFlags) => {
       const terminal = new Terminal(streams, "WARN", flags.json);
-      const { suggest } = await import("../suggest.js");
+      const { suggest } = await import("../driver/suggest.js");
       const { instance, batches, fastMath } = flags;
       const suggestion = await suggest(model, {
         instance,

@@ -7,11 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { networks } from "../../models/networks.js";
-import { compileModel } from "../../src/compile.js";
+import { compileModel } from "../../src/driver/compile.js";
+import { predictService, type Service } from "../../src/driver/predict.js";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
 import { type Hardware, hardware } from "../../src/hardware/hardware.js";
 import type { Artifact } from "../../src/neff/artifact.js";
-import { predictService, type Service } from "../../src/predict.js";
 import { type CalibrationRow, calibrationFile, calibrationRows } from "./rows.js";
 
 /** A row with our program for it. */

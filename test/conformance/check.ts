@@ -2,7 +2,7 @@
  * One test through compile and run, as the compiler places it and with all that can be on the NeuronCore. There, inputs that only
  * say what to do (axes, shapes) are fixed at compile time, as `--input-value` does.
  */
-import { importOptions } from "../../src/checked_model.js";
+import { importOptions } from "../../src/driver/checked.js";
 import { importModel } from "../../src/frontend/index.js";
 import { capturedValues, type Graph, indexGraph, type Node } from "../../src/graph/graph.js";
 import { fromBfloat16Bits, isFloat, numberAt, toBfloat16Bits } from "../../src/graph/tensor.js";

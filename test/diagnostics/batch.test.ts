@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
-import { compileModel } from "../../src/compile.js";
+import { compileModel } from "../../src/driver/compile.js";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
 import { parseGraph } from "../../src/graph/text.js";
 import { lower } from "../../src/lower/index.js";
@@ -20,8 +20,8 @@ vi.mock("../../src/schedule/index.js", async (original) => {
 });
 
 /** Tiny programs would always find more room. */
-vi.mock("../../src/largest_batch.js", () => ({ largestBatch: async () => 7 }));
-const { largestBatch } = await vi.importActual<typeof import("../../src/largest_batch.js")>("../../src/largest_batch.js");
+vi.mock("../../src/driver/largest_batch.js", () => ({ largestBatch: async () => 7 }));
+const { largestBatch } = await vi.importActual<typeof import("../../src/driver/largest_batch.js")>("../../src/driver/largest_batch.js");
 
 const graph = (batch: string) =>
   parseGraph(`graph "small" { input %x: float32[${batch}, 3]

@@ -1,6 +1,6 @@
 import { expect, it, vi } from "vitest";
+import { compilePipeline } from "../../src/driver/stages.js";
 import { parseGraph } from "../../src/graph/text.js";
-import { compilePipeline } from "../../src/stages.js";
 import { refusal } from "../refusal.js";
 
 vi.mock("../../src/schedule/index.js", () => ({

@@ -6,7 +6,7 @@ import { checkModelCommand } from "../../src/cli/check_model.js";
 import { neuronc } from "../../src/cli/neuronc.js";
 import { packager } from "../../src/cli/packager.js";
 import { run } from "../../src/cli/run.js";
-import { loadModel } from "../../src/execute.js";
+import { loadModel } from "../../src/driver/run.js";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
 import type { Node, TensorType } from "../../src/graph/graph.js";
 import { decodeHeader } from "../../src/neff/header.js";

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { compilePipeline } from "../../src/driver/stages.js";
 import { type Graph, staticType } from "../../src/graph/graph.js";
 import { parseGraph } from "../../src/graph/text.js";
 import { verifyGraph } from "../../src/graph/verify.js";
@@ -7,7 +8,6 @@ import { hardware } from "../../src/hardware/hardware.js";
 import { type PipelinePlan, planPipeline } from "../../src/pipeline/stages.js";
 import { randomTensor } from "../../src/runtime/random.js";
 import { createCore } from "../../src/simulator/index.js";
-import { compilePipeline } from "../../src/stages.js";
 import { refusal } from "../refusal.js";
 import { stageFaults } from "./oracle.js";
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { Random } from "../../models/random.js";
 import { neuronc } from "../../src/cli/neuronc.js";
+import { reduceModel } from "../../src/driver/reduce.js";
 import { writeOnnx } from "../../src/frontend/index.js";
 import { floatTensor, type Tensor } from "../../src/graph/tensor.js";
 import { parseGraph } from "../../src/graph/text.js";
@@ -11,7 +12,6 @@ import { runGraph } from "../../src/host/index.js";
 import { randomTensor } from "../../src/index.js";
 import { withExtent, withoutNodes } from "../../src/reduce/edit.js";
 import { shrink } from "../../src/reduce/shrink.js";
-import { reduceModel } from "../../src/reduce.js";
 import { command } from "../cli/command.js";
 
 const graph = parseGraph(`graph "net" { input %x: float32[4, 8]

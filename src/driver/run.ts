@@ -1,18 +1,18 @@
 /** Running artifacts: the runtime on the simulator's cores and the host's ONNX Runtime, and the comparison with the original model. */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { UserError, userError } from "./diagnostics/diagnostic.js";
+import { UserError, userError } from "../diagnostics/diagnostic.js";
+import { detectFramework, type ImportedModel, type ImportOptions, importModel } from "../frontend/index.js";
+import { isWide, type Tensor, type TensorData, toWords } from "../graph/tensor.js";
+import { type Artifact, type Manifest, type PipelineSummary, pipelinesOf, type Signature } from "../neff/artifact.js";
+import { readManifest, readNeff } from "../neff/neff.js";
+import { type Comparison, compareTensors } from "../runtime/compare.js";
+import { readBytes } from "../runtime/files/files.js";
+import { sha256 } from "../runtime/files/raw.js";
+import { type Devices, type LoadOptions, loadModel as loadOn, type Model } from "../runtime/model.js";
+import { createCore } from "../simulator/index.js";
 import { fingerprint } from "./fingerprint.js";
 import type { TensorComparison } from "./forensics.js";
-import { detectFramework, type ImportedModel, type ImportOptions, importModel } from "./frontend/index.js";
-import { isWide, type Tensor, type TensorData, toWords } from "./graph/tensor.js";
-import { type Artifact, type Manifest, type PipelineSummary, pipelinesOf, type Signature } from "./neff/artifact.js";
-import { readManifest, readNeff } from "./neff/neff.js";
-import { type Comparison, compareTensors } from "./runtime/compare.js";
-import { readBytes } from "./runtime/files/files.js";
-import { sha256 } from "./runtime/files/raw.js";
-import { type Devices, type LoadOptions, loadModel as loadOn, type Model } from "./runtime/model.js";
-import { createCore } from "./simulator/index.js";
 
 /** Simulated NeuronCores, and ONNX Runtime for CPU subgraphs: loaded only where there are any. */
 const simulated: Devices = {
@@ -30,7 +30,7 @@ const simulated: Devices = {
     };
   },
   host: async (model, subgraph, threads) => {
-    const { createHostSession } = await import("./host/index.js");
+    const { createHostSession } = await import("../host/index.js");
     const outputTypes = new Map(subgraph.outputs.map(({ name, dtype }) => [name, dtype]));
     const session = await createHostSession(model, { threads, outputTypes });
     return {
@@ -203,7 +203,7 @@ async function compare(
   inputs: ReadonlyMap<string, Tensor>,
   values: ReadonlyMap<string, Tensor>,
 ): Promise<Comparison[]> {
-  const { runGraph } = await import("./host/index.js");
+  const { runGraph } = await import("../host/index.js");
   const reference = await runGraph(graph, inputs);
   return [...values].map(([name, value]) => compareTensors(name, value, present(reference, name)));
 }

@@ -2,13 +2,13 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { neuronc } from "../src/cli/neuronc.js";
-import { hardware as inf1 } from "../src/hardware/hardware.js";
-import type { Artifact } from "../src/neff/artifact.js";
-import { writeNeff } from "../src/neff/neff.js";
-import { predictService, type ServiceOptions } from "../src/predict.js";
-import { command } from "./cli/command.js";
-import { sampleArtifact } from "./neff/sample.js";
+import { neuronc } from "../../src/cli/neuronc.js";
+import { predictService, type ServiceOptions } from "../../src/driver/predict.js";
+import { hardware as inf1 } from "../../src/hardware/hardware.js";
+import type { Artifact } from "../../src/neff/artifact.js";
+import { writeNeff } from "../../src/neff/neff.js";
+import { command } from "../cli/command.js";
+import { sampleArtifact } from "../neff/sample.js";
 
 /** Round figures: a request is two DMAs of 1 ms setup each, and a gap of 2 ms; the host needs 1 ms. */
 const hardware = {

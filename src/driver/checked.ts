@@ -1,13 +1,13 @@
 /** The first phases of a compile: from a file to a normalised graph with a verdict on each node. */
-import { type ImportedModel, type ImportOptions, importModel, type SourceOperator } from "./frontend/index.js";
-import type { Graph } from "./graph/graph.js";
-import { printGraph } from "./graph/text.js";
-import { verifyGraph } from "./graph/verify.js";
-import { checkNode, decompose, describeReason, recordOf } from "./operators/index.js";
-import { inferTypes } from "./operators/infer.js";
-import type { Reason } from "./operators/record.js";
+import { type ImportedModel, type ImportOptions, importModel, type SourceOperator } from "../frontend/index.js";
+import type { Graph } from "../graph/graph.js";
+import { printGraph } from "../graph/text.js";
+import { verifyGraph } from "../graph/verify.js";
+import { checkNode, decompose, describeReason, recordOf } from "../operators/index.js";
+import { inferTypes } from "../operators/infer.js";
+import type { Reason } from "../operators/record.js";
+import { type BindOptions, normalise, parseIoConfig } from "../passes/index.js";
 import type { CompileOptions } from "./options.js";
-import { type BindOptions, normalise, parseIoConfig } from "./passes/index.js";
 import { releaseBuffers } from "./release.js";
 
 /** A model whose nodes are known to run on a NeuronCore, or why not. */
@@ -48,7 +48,7 @@ export async function checkedModel(path: string, options: CompileOptions, bind: 
   const normalised = await normalise(imported, {
     bind: { ...bind, aliases },
     // Loaded only for a model that has something to fold.
-    evaluate: async (piece, inputs) => (await import("./host/index.js")).runGraph(piece, inputs),
+    evaluate: async (piece, inputs) => (await import("../host/index.js")).runGraph(piece, inputs),
     operators: { recordOf, inferTypes, decompose, runsOnNeuron: (piece, node) => checkNode(piece, node) === undefined },
     keep,
     observe: (pass, after) => {

@@ -1,27 +1,27 @@
 /** The driver: it hands each phase what the one before it made. Nothing here knows an operator or an instruction. */
 import { createHash } from "node:crypto";
-import { bindOptions, checkedModel, graphText, verify } from "./checked_model.js";
-import { UserError, userError } from "./diagnostics/diagnostic.js";
+import { UserError, userError } from "../diagnostics/diagnostic.js";
+import { type Graph, isStatic, staticType } from "../graph/graph.js";
+import type { DType, Tensor } from "../graph/tensor.js";
+import { hostModel } from "../host/prepare.js";
+import { type Artifact, MANIFEST_FORMAT, type Manifest, type PipelineManifest, type SubgraphManifest } from "../neff/artifact.js";
+import { constantIndex, writeNeff } from "../neff/neff.js";
+import { type DenseWork, denseWork } from "../operators/dense.js";
+import { flopsOf, recordOf } from "../operators/index.js";
+import { partition, priceModel, type Subgraph, sourceOperators } from "../partition/index.js";
+import { applyPrecision, asWords, type Precision, parsePrecision, relayoutOf } from "../passes/index.js";
+import { shareOf } from "../pipeline/parts.js";
+import type { PipelinePlan } from "../pipeline/stages.js";
+import type { LoadedProgram } from "../program/program.js";
+import { dramTraffic } from "../program/traffic.js";
+import { type StageTime, simulateTime, type TimeReport } from "../simulator/time.js";
+import { version } from "../version.js";
+import { bindOptions, checkedModel, graphText, verify } from "./checked.js";
 import { fingerprint } from "./fingerprint.js";
-import { type Graph, isStatic, staticType } from "./graph/graph.js";
-import type { DType, Tensor } from "./graph/tensor.js";
-import { hostModel } from "./host/prepare.js";
 import { largestBatch } from "./largest_batch.js";
-import { type Artifact, MANIFEST_FORMAT, type Manifest, type PipelineManifest, type SubgraphManifest } from "./neff/artifact.js";
-import { constantIndex, writeNeff } from "./neff/neff.js";
-import { type DenseWork, denseWork } from "./operators/dense.js";
-import { flopsOf, recordOf } from "./operators/index.js";
 import type { CompileOptions } from "./options.js";
-import { partition, priceModel, type Subgraph, sourceOperators } from "./partition/index.js";
-import { applyPrecision, asWords, type Precision, parsePrecision, relayoutOf } from "./passes/index.js";
-import { shareOf } from "./pipeline/parts.js";
-import type { PipelinePlan } from "./pipeline/stages.js";
-import type { LoadedProgram } from "./program/program.js";
-import { dramTraffic } from "./program/traffic.js";
 import { launchMs, manifestOptions, notesOn, placeOperators, predict, shareOnNeuron, staticSignatures, valueSignatures } from "./report.js";
-import { type StageTime, simulateTime, type TimeReport } from "./simulator/time.js";
 import { compilePipeline } from "./stages.js";
-import { version } from "./version.js";
 
 type SubgraphReport = Omit<SubgraphManifest, "nodes">;
 

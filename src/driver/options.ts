@@ -1,7 +1,7 @@
 /** What a user may ask of a compile. */
 
-import type { Framework } from "./frontend/model.js";
-import type { Tensor } from "./graph/tensor.js";
+import type { Framework } from "../frontend/model.js";
+import type { Tensor } from "../graph/tensor.js";
 
 export interface CompileOptions {
   /** The model's framework; found from the file if absent. */

@@ -1,15 +1,15 @@
 /** What the manifest and `--json` say of a compile, from what the phases made. */
 
-import type { SourceOperator } from "./frontend/index.js";
-import { type Graph, staticType } from "./graph/graph.js";
-import { bytesPerElement, elementCount } from "./graph/tensor.js";
-import { transferSeconds } from "./hardware/cost.js";
-import { hardware } from "./hardware/hardware.js";
-import type { Manifest, ManifestOptions, OperatorPlacement, Signature, SubgraphManifest, ValueSignature } from "./neff/artifact.js";
-import { describeReason } from "./operators/index.js";
+import type { SourceOperator } from "../frontend/index.js";
+import { type Graph, staticType } from "../graph/graph.js";
+import { bytesPerElement, elementCount } from "../graph/tensor.js";
+import { transferSeconds } from "../hardware/cost.js";
+import { hardware } from "../hardware/hardware.js";
+import type { Manifest, ManifestOptions, OperatorPlacement, Signature, SubgraphManifest, ValueSignature } from "../neff/artifact.js";
+import { describeReason } from "../operators/index.js";
+import { type Partition, sourceOperators } from "../partition/index.js";
+import { type DeviceType, deviceBytes, freeCount, type LoadedProgram, type Operation, type Program } from "../program/program.js";
 import type { CompileOptions } from "./options.js";
-import { type Partition, sourceOperators } from "./partition/index.js";
-import { type DeviceType, deviceBytes, freeCount, type LoadedProgram, type Operation, type Program } from "./program/program.js";
 
 /** The options as the artifact records them, defaults filled in. Nothing of them is a path. */
 export function manifestOptions(options: CompileOptions): ManifestOptions {

@@ -2,12 +2,12 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { neuronc } from "../src/cli/neuronc.js";
-import { writeOnnx } from "../src/frontend/onnx/write.js";
-import { parseGraph } from "../src/graph/text.js";
-import { denseWork } from "../src/operators/dense.js";
-import { batchByRoofline, coresByWeights } from "../src/suggest.js";
-import { command } from "./cli/command.js";
+import { neuronc } from "../../src/cli/neuronc.js";
+import { batchByRoofline, coresByWeights } from "../../src/driver/suggest.js";
+import { writeOnnx } from "../../src/frontend/onnx/write.js";
+import { parseGraph } from "../../src/graph/text.js";
+import { denseWork } from "../../src/operators/dense.js";
+import { command } from "../cli/command.js";
 
 describe("the vendor's rules of thumb", () => {
   it("give the batches that the vendor derives", () => {

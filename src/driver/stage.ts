@@ -1,15 +1,15 @@
 /** One stage, from its graph to a core's program: lowered and scheduled with as much kept on chip as fits. */
-import { userError } from "./diagnostics/diagnostic.js";
-import { type Graph, isStatic } from "./graph/graph.js";
-import { elementCount } from "./graph/tensor.js";
-import { type Budget, lower, type Relayout } from "./lower/index.js";
-import type { Step } from "./lower/lowered.js";
+import { userError } from "../diagnostics/diagnostic.js";
+import { type Graph, isStatic } from "../graph/graph.js";
+import { elementCount } from "../graph/tensor.js";
+import { type Budget, lower, type Relayout } from "../lower/index.js";
+import type { Step } from "../lower/lowered.js";
+import { checkProgram, describeFault } from "../program/check.js";
+import type { LoadedProgram, Program } from "../program/program.js";
+import { printOperation, printProgram } from "../program/text.js";
+import { schedule } from "../schedule/index.js";
 import type { CompileOptions } from "./options.js";
-import { checkProgram, describeFault } from "./program/check.js";
-import type { LoadedProgram, Program } from "./program/program.js";
-import { printOperation, printProgram } from "./program/text.js";
 import { type StageMemory, stageMemory } from "./report.js";
-import { schedule } from "./schedule/index.js";
 
 export interface StageOptions extends Pick<CompileOptions, "progress" | "log" | "observe" | "verifyEach"> {
   /** Bit by bit by default. */

@@ -2,19 +2,19 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bindOptions } from "./checked_model.js";
+import { UserError, userError } from "../diagnostics/diagnostic.js";
+import { importModel, writeOnnx } from "../frontend/index.js";
+import { type Graph, isStatic } from "../graph/graph.js";
+import type { Tensor } from "../graph/tensor.js";
+import type { Signature } from "../neff/artifact.js";
+import { bind } from "../passes/bind.js";
+import { bindInputs, type KnownValues, pruned, type Subject } from "../reduce/edit.js";
+import { shrink } from "../reduce/shrink.js";
+import { compareTensors } from "../runtime/compare.js";
+import { bindOptions } from "./checked.js";
 import { compileModel } from "./compile.js";
-import { UserError, userError } from "./diagnostics/diagnostic.js";
-import { loadModel } from "./execute.js";
-import { importModel, writeOnnx } from "./frontend/index.js";
-import { type Graph, isStatic } from "./graph/graph.js";
-import type { Tensor } from "./graph/tensor.js";
-import type { Signature } from "./neff/artifact.js";
 import type { CompileOptions } from "./options.js";
-import { bind } from "./passes/bind.js";
-import { bindInputs, type KnownValues, pruned, type Subject } from "./reduce/edit.js";
-import { shrink } from "./reduce/shrink.js";
-import { compareTensors } from "./runtime/compare.js";
+import { loadModel } from "./run.js";
 
 /** How a model fails. What fails in the same way has the same kind, and the same message ids or the same place of a crash. */
 export interface Failure {
@@ -127,7 +127,7 @@ async function compileAndRun({ graph, inputs }: Subject, options: ReduceOptions)
 
 /** ONNX Runtime's outputs; undefined where it refuses the graph. */
 async function reference({ graph, inputs }: Subject): Promise<KnownValues | undefined> {
-  const { runGraph } = await import("./host/index.js");
+  const { runGraph } = await import("../host/index.js");
   try {
     return await runGraph(graph, inputs);
   } catch (error) {

@@ -1,14 +1,15 @@
 /** Where a compiled model leaves the original: every tensor that both have, compared one by one. */
+
+import type { Framework } from "../frontend/model.js";
+import type { Graph } from "../graph/graph.js";
+import { elementCount, numberAt, type Tensor } from "../graph/tensor.js";
+import type { Manifest } from "../neff/artifact.js";
+import { recordOf } from "../operators/index.js";
+import type { Exactness } from "../operators/record.js";
+import { parsePrecision } from "../passes/index.js";
+import { type Comparison, compareTensors } from "../runtime/compare.js";
 import { compileModel } from "./compile.js";
-import { loadModel } from "./execute.js";
-import type { Framework } from "./frontend/model.js";
-import type { Graph } from "./graph/graph.js";
-import { elementCount, numberAt, type Tensor } from "./graph/tensor.js";
-import type { Manifest } from "./neff/artifact.js";
-import { recordOf } from "./operators/index.js";
-import type { Exactness } from "./operators/record.js";
-import { parsePrecision } from "./passes/index.js";
-import { type Comparison, compareTensors } from "./runtime/compare.js";
+import { loadModel } from "./run.js";
 
 /** A tensor inside, in the order of the original model. */
 export interface TensorComparison extends Comparison {
@@ -51,7 +52,7 @@ export async function compareInside(
   try {
     const values = await model.run(inputs);
     const made = graph.nodes.flatMap((node) => node.outputs).filter((name) => values.has(name));
-    const { runGraph } = await import("./host/index.js");
+    const { runGraph } = await import("../host/index.js");
     const reference = await runGraph({ ...graph, outputs: made }, inputs);
     const exactness = exactnessOfValues(graph, manifest);
     return made.map((name) => judged(name, values.get(name)!, reference.get(name)!, exactness.get(name) ?? "fp32"));

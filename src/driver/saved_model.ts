@@ -1,7 +1,8 @@
 /** Compiling a SavedModel with the arguments of the vendor's `tfn.saved_model.compile`, in this language's spelling. */
+
+import { UserError } from "../diagnostics/diagnostic.js";
+import type { Tensor } from "../graph/tensor.js";
 import { type CompileResult, compileModel } from "./compile.js";
-import { UserError } from "./diagnostics/diagnostic.js";
-import type { Tensor } from "./graph/tensor.js";
 import type { CompileOptions } from "./options.js";
 
 export interface SavedModelOptions {
@@ -30,7 +31,7 @@ export interface CompiledSavedModel extends CompileResult {
 /** Compiles a SavedModel. Errors: those of `compileModel` and of the command line's flags. */
 export async function compileSavedModel(modelDir: string, options: SavedModelOptions = {}): Promise<CompiledSavedModel> {
   const { batchSize, modelShapeFeedDict = {}, modelFeedDict = {}, tags, signatureDefKey, compilerArgs = [], ...placement } = options;
-  const { compilerArguments } = await import("./cli/compile.js");
+  const { compilerArguments } = await import("../cli/compile.js");
   const fed = Object.entries(modelFeedDict).map(([name, { shape }]) => [name, shape] as const);
   const shapes = fed.length > 0 ? fed : Object.entries(modelShapeFeedDict);
   const common: CompileOptions = {

@@ -1,12 +1,13 @@
 /** What `neuron-check-model` says of a model that is not compiled. */
-import { bindOptions, checkedModel, importOptions } from "./checked_model.js";
-import { UserError } from "./diagnostics/diagnostic.js";
-import { type Framework, type ImportedModel, importModel, listOperators } from "./frontend/index.js";
-import { resolveName } from "./graph/names.js";
-import { describeReason, supportedOperators } from "./operators/index.js";
-import type { Reason } from "./operators/record.js";
+
+import { UserError } from "../diagnostics/diagnostic.js";
+import { type Framework, type ImportedModel, importModel, listOperators } from "../frontend/index.js";
+import { resolveName } from "../graph/names.js";
+import { describeReason, supportedOperators } from "../operators/index.js";
+import type { Reason } from "../operators/record.js";
+import { sourceOperators } from "../partition/index.js";
+import { bindOptions, checkedModel, importOptions } from "./checked.js";
 import type { CompileOptions } from "./options.js";
-import { sourceOperators } from "./partition/index.js";
 
 export interface ModelCheck {
   readonly framework: Framework;

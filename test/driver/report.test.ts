@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { networks } from "../models/networks.js";
-import { compileModel } from "../src/compile.js";
-import { writeOnnx } from "../src/frontend/onnx/write.js";
-import { hardware } from "../src/hardware/hardware.js";
-import type { Access, Program } from "../src/program/program.js";
+import { networks } from "../../models/networks.js";
+import { compileModel } from "../../src/driver/compile.js";
+import { writeOnnx } from "../../src/frontend/onnx/write.js";
+import { hardware } from "../../src/hardware/hardware.js";
+import type { Access, Program } from "../../src/program/program.js";
 
 const folder = mkdtempSync(join(tmpdir(), "report-"));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,6 +1,6 @@
 /** Letting go of a model's file: constants are views of it, and one that is left keeps all of it in memory. */
-import type { Graph } from "./graph/graph.js";
-import type { Tensor } from "./graph/tensor.js";
+import type { Graph } from "../graph/graph.js";
+import type { Tensor } from "../graph/tensor.js";
 
 /** The same graph, with constants copied out of buffers of which they use less than half. */
 export function releaseBuffers(graph: Graph): Graph {

@@ -1,9 +1,10 @@
 /** Where to start: batch and cores by the vendor's rules of thumb, beside what this compiler finds by compiling and predicting. */
+
+import { UserError } from "../diagnostics/diagnostic.js";
+import { bytesPerElement } from "../graph/tensor.js";
+import { hardware, type InstanceName } from "../hardware/hardware.js";
+import type { DenseWork } from "../operators/dense.js";
 import { type CompileResult, compileModel } from "./compile.js";
-import { UserError } from "./diagnostics/diagnostic.js";
-import { bytesPerElement } from "./graph/tensor.js";
-import { hardware, type InstanceName } from "./hardware/hardware.js";
-import type { DenseWork } from "./operators/dense.js";
 import type { CompileOptions } from "./options.js";
 import { compiledBatch, predictService, type Service } from "./predict.js";
 

@@ -1,9 +1,9 @@
 /** The largest batch that a core can take, from what small ones take. */
-import { UserError } from "./diagnostics/diagnostic.js";
-import { hardware } from "./hardware/hardware.js";
-import { MAX_INSTRUCTIONS } from "./lower/index.js";
-import type { Artifact } from "./neff/artifact.js";
-import { bufferBytes, type Program } from "./program/program.js";
+import { UserError } from "../diagnostics/diagnostic.js";
+import { hardware } from "../hardware/hardware.js";
+import { MAX_INSTRUCTIONS } from "../lower/index.js";
+import type { Artifact } from "../neff/artifact.js";
+import { bufferBytes, type Program } from "../program/program.js";
 
 /** What is left for tiles that do not grow evenly. */
 const MARGIN = 0.95;

@@ -1,7 +1,7 @@
 /** From a Neuron subgraph to the programs of its cores: cut into stages, each compiled for a core of its own. */
-import type { Graph } from "./graph/graph.js";
-import { printGraph } from "./graph/text.js";
-import { hardware } from "./hardware/hardware.js";
+import type { Graph } from "../graph/graph.js";
+import { printGraph } from "../graph/text.js";
+import { hardware } from "../hardware/hardware.js";
 import {
   type Budget,
   defaultBudget,
@@ -13,8 +13,8 @@ import {
   residentBudgets,
   STREAMING_ROOM,
   WEIGHT_CAPACITY,
-} from "./lower/index.js";
-import { type PipelinePlan, type PlannedStage, planPipeline } from "./pipeline/stages.js";
+} from "../lower/index.js";
+import { type PipelinePlan, type PlannedStage, planPipeline } from "../pipeline/stages.js";
 import { type CompiledStage, compileStage, type StageOptions } from "./stage.js";
 
 export interface CompiledPipeline {

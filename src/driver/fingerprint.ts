@@ -1,7 +1,7 @@
 /** Which files a model came from, told by their content. */
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
-import { userError } from "./diagnostics/diagnostic.js";
+import { userError } from "../diagnostics/diagnostic.js";
 
 export interface Fingerprint {
   readonly sha256: string;

@@ -6,14 +6,14 @@
  * host takes the results. Its throughput is the least of three bounds: that of the copies, that of the host's vCPUs and of the bus, and what so many
  * requests can reach if none ever waits (requests in flight / time of one alone). Latency follows from Little's law.
  */
-import { userError } from "./diagnostics/diagnostic.js";
-import { bytesPerElement, elementCount } from "./graph/tensor.js";
-import { linkSeconds } from "./hardware/cost.js";
-import { type Hardware, type InstanceName, hardware as inf1, instanceNames, instances, sustained } from "./hardware/hardware.js";
-import type { Artifact, Manifest, SubgraphManifest } from "./neff/artifact.js";
-import { readNeff } from "./neff/neff.js";
-import { readBytes } from "./runtime/files/files.js";
-import { simulateTime, type TimeReport } from "./simulator/time.js";
+import { userError } from "../diagnostics/diagnostic.js";
+import { bytesPerElement, elementCount } from "../graph/tensor.js";
+import { linkSeconds } from "../hardware/cost.js";
+import { type Hardware, type InstanceName, hardware as inf1, instanceNames, instances, sustained } from "../hardware/hardware.js";
+import type { Artifact, Manifest, SubgraphManifest } from "../neff/artifact.js";
+import { readNeff } from "../neff/neff.js";
+import { readBytes } from "../runtime/files/files.js";
+import { simulateTime, type TimeReport } from "../simulator/time.js";
 
 export interface ServiceOptions {
   readonly instance: InstanceName;
