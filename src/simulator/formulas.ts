@@ -55,7 +55,7 @@ function activation(operation: Activation, typeOf: TypeOf): PointwiseForm {
     scalars: scalars.length,
     out,
     result: "float",
-    value({ f }, [input], rows) {
+    value(f, [input], rows) {
       const next = rows[Symbol.iterator]();
       const take = (): V128 => {
         const result = next.next();
@@ -81,7 +81,7 @@ function tensorTensor(operation: TensorTensor, typeOf: TypeOf): PointwiseForm {
     scalars: 0,
     out,
     result: mode,
-    value: (site, [left, right]) => binary(site, op, mode, inMode(left, class0, mode), inMode(right, class1, mode)),
+    value: (f, [left, right]) => binary(f, op, mode, inMode(left, class0, mode), inMode(right, class1, mode)),
   };
   return { formula, out: operation.out, inputs: [in0, in1], scalars: [] };
 }
@@ -97,10 +97,10 @@ function tensorScalar(operation: TensorScalar, typeOf: TypeOf): PointwiseForm {
     scalars: scalars.length,
     out,
     result: mode,
-    value(site, [input], [row0, row1]) {
+    value(f, [input], [row0, row1]) {
       const operand = inMode(input, from, mode);
-      const first = reverse0 ? binary(site, op0, mode, row0, operand) : binary(site, op0, mode, operand, row0);
-      return op1 !== undefined && row1 !== undefined ? binary(site, op1, mode, first, row1) : first;
+      const first = reverse0 ? binary(f, op0, mode, row0, operand) : binary(f, op0, mode, operand, row0);
+      return op1 !== undefined && row1 !== undefined ? binary(f, op1, mode, first, row1) : first;
     },
   };
   return { formula, out: operation.out, inputs: [operation.in], scalars: scalars.map((scalar) => row(scalar, mode)) };
@@ -116,8 +116,8 @@ function scalarTensorTensor(operation: ScalarTensorTensor, typeOf: TypeOf): Poin
     scalars: 1,
     out,
     result: mode,
-    value: (site, [left, right], [row0]) =>
-      binary(site, op1, mode, binary(site, op0, mode, inMode(left, class0, mode), row0), inMode(right, class1, mode)),
+    value: (f, [left, right], [row0]) =>
+      binary(f, op1, mode, binary(f, op0, mode, inMode(left, class0, mode), row0), inMode(right, class1, mode)),
   };
   return { formula, out: operation.out, inputs: [in0, in1], scalars: [row(scalar, mode)] };
 }

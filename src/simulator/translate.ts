@@ -188,7 +188,7 @@ class Translator {
   private record(kernel: FunctionBuilder, words: readonly number[], touches: readonly Touch[], pitch = 0): void {
     const barrier = this.barriers.next(touches) ? 1 : 0;
     for (const { place, write } of touches) if (write) this.spans.written(place);
-    this.records.push(kernel.index, this.layout.memory.put(words), barrier, pitch * 4);
+    this.records.push(this.module.index(kernel), this.layout.memory.put(words), barrier, pitch * 4);
   }
 
   private rangesOf(count: number): Ranges {
@@ -287,7 +287,7 @@ class Translator {
       ...links.map(({ columns }) => ({ place: columns, write: false, ownLanes: false, ownColumns: !isTurned })),
       ...links.flatMap(({ panels }) => ("span" in panels ? [] : [{ place: panels, write: false, ownLanes: false, ownColumns: false }])),
     ];
-    const kernel = emitMatmul(this.module, { orientation, width, source, fused: this.fused });
+    const kernel = emitMatmul({ orientation, width, source, fused: this.fused });
     this.recordColumns(kernel, place.count, words, operands, ranges);
   }
 
@@ -317,7 +317,7 @@ class Translator {
       const [first, end] = isWhole ? [0, place.count] : [from, to];
       return [place.lanes, (end - first) * 4, place.base, table + first * 4, address + thread * spanPitch];
     };
-    this.recordColumns(emitSpan(this.module), count, words, [{ place, write: false, ownLanes: false, ownColumns: !isWhole }], ranges);
+    this.recordColumns(emitSpan(), count, words, [{ place, write: false, ownLanes: false, ownColumns: !isWhole }], ranges);
     this.spans.add(key, place, address);
     return address;
   }
@@ -325,7 +325,7 @@ class Translator {
   private transpose(operation: Transpose): void {
     const [out, source] = [this.layout.place(operation.out), this.layout.place(operation.in)];
     this.record(
-      emitTranspose(this.module),
+      emitTranspose(),
       [out.lanes, out.count, out.base, this.table(out.dims), source.base, this.table(source.dims)],
       [
         { place: out, sharing: "lanes", write: true },
@@ -341,7 +341,7 @@ class Translator {
       this.layout.place({ ...operation.in, sizes: sizes.slice(from, to), strides: strides.slice(from, to) });
     const [out, source] = [this.layout.place(operation.out), this.layout.place(operation.in)];
     const [outer, inner] = [part(0, kept), part(kept, sizes.length)];
-    const kernel = emitReduce(this.module, operation.op, laneClass(source.dtype), out.dtype);
+    const kernel = emitReduce(operation.op, laneClass(source.dtype), out.dtype);
     const tables = [out.base, this.table(out.dims), source.base, this.table(outer.dims), this.table(inner.dims), inner.count * 4];
     this.record(
       kernel,
@@ -362,7 +362,7 @@ class Translator {
     const block = [rows.size, rows.out, rows.in, lanes.size, lanes.out, lanes.in];
     const sharing = shareLanes ? "lanes" : "all";
     this.record(
-      emitMove(this.module, movement.form),
+      emitMove(movement.form),
       [out.base, source.base, table, blocks.length * 4, ...block, shareLanes ? 1 : 0],
       [
         { place: out, sharing, write: true },
@@ -377,7 +377,7 @@ class Translator {
       ...[(to - from) * 4, ...laneWords(out.lanes), out.base, this.table(out.dims) + from * 4],
       ...[row.base, this.table(row.dims) + from * 4],
     ];
-    this.recordColumns(emitPointwise(this.module, repeatFormula), out.count, words, [
+    this.recordColumns(emitPointwise(repeatFormula), out.count, words, [
       { place: out, write: true, ownLanes: true, ownColumns: true },
       { place: row, write: false, ownLanes: false, ownColumns: true },
     ]);
@@ -406,7 +406,7 @@ class Translator {
       ...sources.flatMap((source) => [source.base, this.table(source.dims) + from * 4]),
       ...scalars.map((scalar) => this.scalarRow(scalar)),
     ];
-    this.recordColumns(emitPointwise(this.module, formula), place.count, words, [
+    this.recordColumns(emitPointwise(formula), place.count, words, [
       { place, write: true, ownLanes: true, ownColumns: true },
       ...sources.map((source) => ({ place: source, write: false, ownLanes: true, ownColumns: true })),
       ...rows.map((row) => ({ place: row, write: false, ownLanes: true, ownColumns: false })),

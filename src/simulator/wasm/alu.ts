@@ -18,11 +18,11 @@ import {
   i32x4,
   i64,
   long,
-  type ModuleBuilder,
   replaceF32,
   replaceI32,
   scalar,
   select,
+  shared,
   shuffleWords,
   type V128,
   vector,
@@ -31,13 +31,8 @@ import { type DoubleFunction, doubleFunctions, power } from "./math.js";
 import type { VectorOperation } from "./opcodes.js";
 import { quickly } from "./quick.js";
 
-/** Where a function is emitted: its module for helpers, its builder for locals. */
-export interface Site {
-  readonly module: ModuleBuilder;
-  readonly f: FunctionBuilder;
-}
-
-type Binary = (site: Site, left: V128, right: V128) => V128;
+/** `f`: the function that it is emitted into. */
+type Binary = (f: FunctionBuilder, left: V128, right: V128) => V128;
 
 const plain =
   (name: VectorOperation): Binary =>
@@ -76,8 +71,8 @@ function inDouble(f: FunctionBuilder, values: readonly V128[], apply: (...lanes:
 }
 
 /** The remainder with the divisor's sign; exact before the last addition. NaN for a divisor of 0. */
-function floatModulo(module: ModuleBuilder): FunctionBuilder {
-  return module.once("float_modulo", { parameters: ["f32", "f32"], result: "f32" }, (f) => {
+function floatModulo(): FunctionBuilder {
+  return shared("float_modulo", { parameters: ["f32", "f32"], result: "f32" }, (f) => {
     const x = f.let(double("f64.promote_f32", f.parameter(0, "f32")));
     const y = f.let(double("f64.promote_f32", f.parameter(1, "f32")));
     const rest = f.let(double("f64.abs", x));
@@ -103,10 +98,10 @@ function floatModulo(module: ModuleBuilder): FunctionBuilder {
   });
 }
 
-const floatModulos: Binary = ({ module, f }, left, right) => {
+const floatModulos: Binary = (f, left, right) => {
   const [a, b] = [f.let(left), f.let(right)];
   return [0, 1, 2, 3].reduce<V128>(
-    (lanes, lane) => replaceF32(lanes, lane, callFor("f32", floatModulo(module), extractF32(a, lane), extractF32(b, lane))),
+    (lanes, lane) => replaceF32(lanes, lane, callFor("f32", floatModulo(), extractF32(a, lane), extractF32(b, lane))),
     a,
   );
 };
@@ -124,7 +119,7 @@ const floatAlu: Readonly<Record<AluOp, Binary>> = {
   divide: plain("f32x4.div"),
   maximum: plain("f32x4.max"),
   minimum: plain("f32x4.min"),
-  power: ({ f }, left, right) => inDouble(f, [left, right], (x, y) => power(f, x, y)),
+  power: (f, left, right) => inDouble(f, [left, right], (x, y) => power(f, x, y)),
   modulo: floatModulos,
   equal: floatCompare("f32x4.eq"),
   not_equal: floatCompare("f32x4.ne"),
@@ -144,8 +139,8 @@ const floatAlu: Readonly<Record<AluOp, Binary>> = {
 
 /** A function of two integers, called for each lane. */
 function perLane(name: string, build: (f: FunctionBuilder, x: I32, y: I32) => I32): Binary {
-  return ({ module, f }, left, right) => {
-    const callee = module.once(name, { parameters: ["i32", "i32"], result: "i32" }, (g) =>
+  return (f, left, right) => {
+    const callee = shared(name, { parameters: ["i32", "i32"], result: "i32" }, (g) =>
       g.result(build(g, g.parameter(0, "i32"), g.parameter(1, "i32"))),
     );
     const [a, b] = [f.let(left), f.let(right)];
@@ -244,8 +239,8 @@ const alu: Readonly<Record<LaneClass, Readonly<Record<AluOp, Binary>>>> = {
 };
 
 /** `left op right` on lanes of one class; the result is of that class. */
-export function binary(site: Site, op: AluOp, mode: LaneClass, left: V128, right: V128): V128 {
-  return alu[mode][op](site, left, right);
+export function binary(f: FunctionBuilder, op: AluOp, mode: LaneClass, left: V128, right: V128): V128 {
+  return alu[mode][op](f, left, right);
 }
 
 type Unary = (f: FunctionBuilder, x: V128, alpha: V128) => V128;

@@ -5,7 +5,9 @@
 import { type F64Operation, type I32Operation, operations, type ValueType, type VectorOperation } from "./opcodes.js";
 
 /** Bytes in order, in nested lists: an expression holds those of its operands, and is copied once, into its function. */
-type Bytes = number | readonly Bytes[];
+type Bytes = number | Uint8Array | Reference | readonly Bytes[];
+/** A function, or a function's type: stands for its index, which differs from module to module. */
+type Reference = FunctionBuilder | FunctionType;
 
 export interface Code<T extends ValueType = ValueType> {
   readonly type: T;
@@ -58,10 +60,47 @@ function code<T extends ValueType>(type: T, ...parts: readonly Bytes[]): Code<T>
   return { type, bytes: parts };
 }
 
-function append(target: number[], bytes: Bytes): number[] {
-  if (typeof bytes === "number") target.push(bytes);
-  else for (const part of bytes) append(target, part);
-  return target;
+const isList = (bytes: Bytes): bytes is readonly Bytes[] => Array.isArray(bytes);
+
+/** The same bytes in few pieces. */
+function flatten(bytes: Bytes): readonly (Uint8Array | Reference)[] {
+  const pieces: (Uint8Array | Reference)[] = [];
+  let run: number[] = [];
+  const end = () => {
+    pieces.push(Uint8Array.from(run));
+    run = [];
+  };
+  const visit = (part: Bytes): void => {
+    if (typeof part === "number") run.push(part);
+    else if (isList(part)) for (const inner of part) visit(inner);
+    else {
+      end();
+      pieces.push(part);
+    }
+  };
+  visit(bytes);
+  end();
+  return pieces;
+}
+
+/** Bytes in which nothing refers to a function. */
+type Plain = number | Uint8Array | readonly Plain[];
+const isPlainList = (bytes: Plain): bytes is readonly Plain[] => Array.isArray(bytes);
+
+function sizeOf(bytes: Plain): number {
+  if (typeof bytes === "number") return 1;
+  return isPlainList(bytes) ? bytes.reduce<number>((sum, part) => sum + sizeOf(part), 0) : bytes.length;
+}
+
+/** Writes bytes from `at` on, and tells where they end. */
+function write(target: Uint8Array, at: number, bytes: Plain): number {
+  if (typeof bytes === "number") {
+    target[at] = bytes;
+    return at + 1;
+  }
+  if (isPlainList(bytes)) return bytes.reduce<number>((next, part) => write(target, next, part), at);
+  target.set(bytes, at);
+  return at + bytes.length;
 }
 
 function apply<T extends ValueType>(type: T, name: string, operands: readonly Code[]): Code<T> {
@@ -144,15 +183,26 @@ export interface FunctionType {
   readonly result?: ValueType;
 }
 
-/** A function of the module under construction. Its index is known from the start, so functions may call each other. */
+/** A function, which any number of modules may have. */
 export class FunctionBuilder {
   private readonly locals: ValueType[] = [];
-  private readonly body: Bytes[] = [];
+  private body: Bytes[] = [];
+  /** The code section's entry without its length. */
+  readonly pieces: readonly (Uint8Array | Reference)[];
 
   constructor(
-    readonly index: number,
     readonly type: FunctionType,
-  ) {}
+    build: (builder: FunctionBuilder) => void,
+  ) {
+    build(this);
+    this.pieces = flatten([unsigned(this.locals.length), this.locals.map((local) => [1, typeBytes[local]]), this.body, 0x0b]);
+    this.body = [];
+  }
+
+  /** The functions that it calls. */
+  get callees(): readonly FunctionBuilder[] {
+    return this.pieces.filter((piece) => piece instanceof FunctionBuilder);
+  }
 
   /** The function's parameter; its type is checked against the signature. */
   parameter<T extends ValueType>(index: number, type: T): Local<T> {
@@ -243,41 +293,46 @@ export class FunctionBuilder {
   }
 
   call(callee: FunctionBuilder, ...operands: Code[]): void {
-    this.emit(...operands.map((operand) => operand.bytes), [0x10], unsigned(callee.index));
+    this.emit(...operands.map((operand) => operand.bytes), [0x10], callee);
   }
 
-  callIndirect(typeIndex: number, table: I32, ...operands: Code[]): void {
-    this.emit(...operands.map((operand) => operand.bytes), table.bytes, [0x11], unsigned(typeIndex), [0]);
+  callIndirect(type: FunctionType, table: I32, ...operands: Code[]): void {
+    this.emit(...operands.map((operand) => operand.bytes), table.bytes, [0x11], type, [0]);
   }
 
   result(value: Code): void {
     this.emit(value.bytes);
-  }
-
-  /** The code section's entry. */
-  encode(): Bytes {
-    const locals = this.locals.map((type) => [1, typeBytes[type]]);
-    return withLength(append([], [unsigned(this.locals.length), locals, this.body, 0x0b]));
   }
 }
 
 /** The value of a call to a function with one result. */
 export function callFor<T extends ValueType>(type: T, callee: FunctionBuilder, ...operands: Code[]): Code<T> {
   if (callee.type.result !== type) throw new Error(`the function has no ${type} result`);
-  return code(type, ...operands.map((operand) => operand.bytes), [0x10], unsigned(callee.index));
+  return code(type, ...operands.map((operand) => operand.bytes), [0x10], callee);
 }
 
-const withLength = (bytes: readonly number[]): Bytes => [unsigned(bytes.length), bytes];
-const text = (value: string) => withLength([...new TextEncoder().encode(value)]);
+const known = new Map<string, FunctionBuilder>();
+
+/** The function of that name, which tells all that its code depends on: built on its first use, for all modules. */
+export function shared(name: string, type: FunctionType, build: (builder: FunctionBuilder) => void): FunctionBuilder {
+  let builder = known.get(name);
+  if (!builder) {
+    builder = new FunctionBuilder(type, build);
+    known.set(name, builder);
+  }
+  return builder;
+}
+
+const withLength = (bytes: Plain): Plain => [unsigned(sizeOf(bytes)), bytes];
+const text = (value: string) => withLength(new TextEncoder().encode(value));
 
 /** A module that imports one shared memory (`environment.memory`) and holds every function in its table, at the function's index. */
 export class ModuleBuilder {
-  private readonly functions: FunctionBuilder[] = [];
+  private readonly indices = new Map<FunctionBuilder, number>();
   private readonly types: FunctionType[] = [];
-  private readonly exports: [string, FunctionBuilder][] = [];
-  private readonly named = new Map<string, FunctionBuilder>();
+  private readonly exports: [string, number][] = [];
 
-  typeIndex(type: FunctionType): number {
+  private typeIndex(type: FunctionType): number {
     const key = JSON.stringify(type);
     const found = this.types.findIndex((other) => JSON.stringify(other) === key);
     if (found >= 0) return found;
@@ -285,56 +340,50 @@ export class ModuleBuilder {
     return this.types.length - 1;
   }
 
-  function(type: FunctionType, build: (builder: FunctionBuilder) => void): FunctionBuilder {
-    this.typeIndex(type);
-    const builder = new FunctionBuilder(this.functions.length, type);
-    this.functions.push(builder);
-    build(builder);
-    return builder;
-  }
-
-  /** The function of that name, built on its first use. */
-  once(name: string, type: FunctionType, build: (builder: FunctionBuilder) => void): FunctionBuilder {
-    const known = this.named.get(name);
-    if (known) return known;
-    const builder = this.function(type, build);
-    this.named.set(name, builder);
-    return builder;
+  /** The index of a function, which joins the module with those that it calls. */
+  index(builder: FunctionBuilder): number {
+    let index = this.indices.get(builder);
+    if (index === undefined) {
+      index = this.indices.size;
+      this.indices.set(builder, index);
+      for (const callee of builder.callees) this.index(callee);
+    }
+    return index;
   }
 
   export(name: string, builder: FunctionBuilder): void {
-    this.exports.push([name, builder]);
+    this.exports.push([name, this.index(builder)]);
   }
 
   encode(maximumPages: number): Uint8Array<ArrayBuffer> {
-    const count = this.functions.length;
-    const section = (id: number, entries: number, content: Bytes): Bytes => [id, withLength(append([...unsigned(entries)], content))];
-    const type = ({ parameters, result }: FunctionType): Bytes => [
+    const functions = [...this.indices.keys()];
+    const section = (id: number, entries: readonly Plain[]): Plain => [id, withLength([unsigned(entries.length), entries])];
+    const code = (piece: Uint8Array | Reference): Plain => {
+      if (piece instanceof Uint8Array) return piece;
+      return unsigned(piece instanceof FunctionBuilder ? this.index(piece) : this.typeIndex(piece));
+    };
+    const bodies = functions.map((builder) => withLength(builder.pieces.map(code)));
+    const typeIndices = functions.map((builder) => unsigned(this.typeIndex(builder.type)));
+    const type = ({ parameters, result }: FunctionType): Plain => [
       [0x60, unsigned(parameters.length), parameters.map((parameter) => typeBytes[parameter])],
       result ? [1, typeBytes[result]] : [0],
     ];
-    const sections = [
+    const all = functions.map((builder) => unsigned(this.index(builder)));
+    const sections: Plain = [
       [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-      section(1, this.types.length, this.types.map(type)),
-      section(2, 1, [text("environment"), text("memory"), 0x02, 0x03, unsigned(1), unsigned(maximumPages)]),
-      section(
-        3,
-        count,
-        this.functions.map((builder) => unsigned(this.typeIndex(builder.type))),
-      ),
-      section(4, 1, [0x70, 0x00, unsigned(count)]),
+      section(1, this.types.map(type)),
+      section(2, [[text("environment"), text("memory"), 0x02, 0x03, unsigned(1), unsigned(maximumPages)]]),
+      section(3, typeIndices),
+      section(4, [[0x70, 0x00, unsigned(all.length)]]),
       section(
         7,
-        this.exports.length,
-        this.exports.map(([name, builder]) => [text(name), 0x00, unsigned(builder.index)]),
+        this.exports.map(([name, index]) => [text(name), 0x00, unsigned(index)]),
       ),
-      section(9, 1, [0x00, 0x41, 0x00, 0x0b, unsigned(count), this.functions.map((builder) => unsigned(builder.index))]),
-      section(
-        10,
-        count,
-        this.functions.map((builder) => builder.encode()),
-      ),
+      section(9, [[0x00, 0x41, 0x00, 0x0b, unsigned(all.length), all]]),
+      section(10, bodies),
     ];
-    return Uint8Array.from(append([], sections));
+    const bytes = new Uint8Array(sizeOf(sections));
+    write(bytes, 0, sections);
+    return bytes;
   }
 }

@@ -1,12 +1,14 @@
 /** Does the host have fused multiply-add (WebAssembly's relaxed SIMD)? */
 import { setFlagsFromString } from "node:v8";
-import { f32x4, i32, ModuleBuilder, vector } from "./emitter.js";
+import { FunctionBuilder, f32x4, i32, ModuleBuilder, vector } from "./emitter.js";
 import { webAssembly } from "./host.js";
 
 /** Whether the host takes the instruction, and means a * b + c by it: drafts of it had another order. */
 function hasRelaxedSimd(): boolean {
   const module = new ModuleBuilder();
-  const run = module.function({ parameters: [] }, (f) => f.storeVector(i32(0), vector("f32x4.relaxed_madd", f32x4(2), f32x4(3), f32x4(5))));
+  const run = new FunctionBuilder({ parameters: [] }, (f) =>
+    f.storeVector(i32(0), vector("f32x4.relaxed_madd", f32x4(2), f32x4(3), f32x4(5))),
+  );
   module.export("run", run);
   const bytes = module.encode(1);
   if (!webAssembly.validate(bytes)) return false;

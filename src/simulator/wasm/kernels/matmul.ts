@@ -15,9 +15,9 @@ import {
   loadLane,
   loadSplat,
   loadVector,
-  type ModuleBuilder,
   multiply,
   scalar,
+  shared,
   type V128,
   vector,
 } from "../emitter.js";
@@ -129,9 +129,9 @@ interface TileForm {
 }
 
 /** Emits `columns` x `width` outputs: (record, lane, column, lanes) as `Tile` has them, and the panel's rows in scratch memory. */
-function tile(module: ModuleBuilder, { orientation, fused, columns, width, masked }: TileForm): FunctionBuilder {
+function tile({ orientation, fused, columns, width, masked }: TileForm): FunctionBuilder {
   const name = `tile ${orientation} ${fused} ${columns} ${width} ${masked}`;
-  return module.once(name, { parameters: ["i32", "i32", "i32", "i32", "i32"] }, (f) => {
+  return shared(name, { parameters: ["i32", "i32", "i32", "i32", "i32"] }, (f) => {
     const [record, lane, column, lanes, scratch] = [0, 1, 2, 3, 4].map((index) => f.parameter(index, "i32"));
     const each = Array.from({ length: columns }, (_, index) => index);
     const vectors = Array.from({ length: width / 4 }, (_, index) => index);
@@ -169,8 +169,8 @@ function tile(module: ModuleBuilder, { orientation, fused, columns, width, maske
 }
 
 /** The chained matmul kernel. */
-export function emitMatmul(module: ModuleBuilder, { orientation, width, source, fused }: MatmulForm): FunctionBuilder {
-  return module.once(`matmul ${orientation} ${width} ${source} ${fused}`, kernelType, (f) => {
+export function emitMatmul({ orientation, width, source, fused }: MatmulForm): FunctionBuilder {
+  return shared(`matmul ${orientation} ${width} ${source} ${fused}`, kernelType, (f) => {
     const p = kernelParameters(f);
     const argument = (index: number) => f.let(loadI32(p.arguments, index * 4));
     const lanes = argument(matmulArguments.lanes);
@@ -189,7 +189,7 @@ export function emitMatmul(module: ModuleBuilder, { orientation, width, source, 
     };
     const columns = (form: Omit<TileForm, "columns">) => {
       const count = tileColumns[form.width];
-      const multiplyTile = (own: number) => f.call(tile(module, { ...form, columns: own }), p.arguments, lane, column, rest, scratch);
+      const multiplyTile = (own: number) => f.call(tile({ ...form, columns: own }), p.arguments, lane, column, rest, scratch);
       f.set(column, i32(0));
       f.while(scalar("i32.le_s", add(column, count * 4), columnBytes), () => {
         multiplyTile(count);
@@ -209,7 +209,7 @@ export function emitMatmul(module: ModuleBuilder, { orientation, width, source, 
     const multiplyPanel = (own: PanelLanes) => {
       f.set(to, scratch);
       eachLink(() => {
-        f.call(emitLoadPanel(module, source, own), link, panel, lane, rest, to);
+        f.call(emitLoadPanel(source, own), link, panel, lane, rest, to);
         f.set(to, add(to, multiply(loadI32(link, linkArguments.rows * 4), own * 4)));
       });
       const whole = (isFused: boolean) =>

@@ -1,17 +1,5 @@
 /** Kernels that move 32-bit elements unchanged: DMA between any two strided places, and the tensor engine's transpose. */
-import {
-  add,
-  type FunctionBuilder,
-  type I32,
-  i32,
-  type Local,
-  loadI32,
-  loadVector,
-  type ModuleBuilder,
-  multiply,
-  scalar,
-  select,
-} from "../emitter.js";
+import { add, type FunctionBuilder, type I32, i32, type Local, loadI32, loadVector, multiply, scalar, select, shared } from "../emitter.js";
 import { groupLanes, kernelParameters, kernelType, turn } from "./common.js";
 
 /**
@@ -123,8 +111,8 @@ const copyLanes: Readonly<Record<MoveForm, CopyLanes>> = {
   elements: copyElements,
 };
 
-export function emitMove(module: ModuleBuilder, form: MoveForm): FunctionBuilder {
-  return module.once(`move ${form}`, kernelType, (f) => {
+export function emitMove(form: MoveForm): FunctionBuilder {
+  return shared(`move ${form}`, kernelType, (f) => {
     const p = kernelParameters(f);
     const argument = (index: number) => f.let(loadI32(p.arguments, index * 4));
     const outBase = argument(moveArguments.outBase);
@@ -173,8 +161,8 @@ export function emitMove(module: ModuleBuilder, form: MoveForm): FunctionBuilder
 export const transposeArguments = { lanes: 0, rows: 1, outBase: 2, outTable: 3, inBase: 4, inTable: 5 } as const;
 
 /** out[lane n, position k] = in[lane k, position n]: lanes of `out` are shared. */
-export function emitTranspose(module: ModuleBuilder): FunctionBuilder {
-  return module.once("transpose", kernelType, (f) => {
+export function emitTranspose(): FunctionBuilder {
+  return shared("transpose", kernelType, (f) => {
     const p = kernelParameters(f);
     const argument = (index: number) => f.let(loadI32(p.arguments, index * 4));
     const lanes = argument(transposeArguments.lanes);

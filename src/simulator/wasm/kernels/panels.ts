@@ -12,10 +12,10 @@ import {
   type Local,
   loadI32,
   loadVector,
-  type ModuleBuilder,
   multiply,
   scalar,
   select,
+  shared,
   type V128,
   vector,
 } from "../emitter.js";
@@ -120,8 +120,8 @@ function loadSbuf(f: FunctionBuilder, { link, lane, lanes, to, width }: Loader):
 }
 
 /** Writes the rows of one panel of a link: (link, panel, lane, lanes, to) as `Loader` has them. */
-export function emitLoadPanel(module: ModuleBuilder, source: PanelSource, width: PanelLanes): FunctionBuilder {
-  return module.once(`panel ${source} ${width}`, { parameters: ["i32", "i32", "i32", "i32", "i32"] }, (f) => {
+export function emitLoadPanel(source: PanelSource, width: PanelLanes): FunctionBuilder {
+  return shared(`panel ${source} ${width}`, { parameters: ["i32", "i32", "i32", "i32", "i32"] }, (f) => {
     const [link, panel, lane, lanes, to] = [0, 1, 2, 3, 4].map((index) => f.parameter(index, "i32"));
     const loader = { link, panel, lane, lanes, to, width };
     if (source === "sbuf") loadSbuf(f, loader);

@@ -4,20 +4,8 @@
  * lanes (an immediate is a row of equal lanes).
  */
 import type { DeviceType } from "../../../program/program.js";
-import type { Site } from "../alu.js";
 import { convert, type LaneClass } from "../dtype.js";
-import {
-  add,
-  type FunctionBuilder,
-  i32,
-  type Local,
-  loadI32,
-  loadSplat,
-  loadVector,
-  type ModuleBuilder,
-  scalar,
-  type V128,
-} from "../emitter.js";
+import { add, type FunctionBuilder, i32, type Local, loadI32, loadSplat, loadVector, scalar, shared, type V128 } from "../emitter.js";
 import { forLanes, groupBytes, kernelParameters, kernelType } from "./common.js";
 
 export interface PointwiseFormula {
@@ -30,14 +18,14 @@ export interface PointwiseFormula {
   readonly out: DeviceType;
   /** How the formula's value is to be read. */
   readonly result: LaneClass;
-  value(site: Site, inputs: readonly V128[], scalars: readonly V128[]): V128;
+  value(f: FunctionBuilder, inputs: readonly V128[], scalars: readonly V128[]): V128;
 }
 
 /** Words of the arguments: these, then (base, table) of each input, then the row of each scalar. */
 export const pointwiseArguments = { tableBytes: 0, laneBytes: 1, tailLanes: 2, outBase: 3, outTable: 4, operands: 5 } as const;
 
-export function emitPointwise(module: ModuleBuilder, formula: PointwiseFormula): FunctionBuilder {
-  return module.once(`pointwise ${formula.key}`, kernelType, (f) => {
+export function emitPointwise(formula: PointwiseFormula): FunctionBuilder {
+  return shared(`pointwise ${formula.key}`, kernelType, (f) => {
     const p = kernelParameters(f);
     const argument = (index: number) => f.let(loadI32(p.arguments, index * 4));
     const tableBytes = argument(pointwiseArguments.tableBytes);
@@ -59,7 +47,7 @@ export function emitPointwise(module: ModuleBuilder, formula: PointwiseFormula):
     const value = (lane: Local<"i32">) => {
       const operands = inputs.map((input) => (formula.isRepeated ? loadSplat(input.address) : loadVector(add(input.address, lane))));
       const rows = scalars.map((row) => loadVector(add(row, lane)));
-      return convert(f, formula.value({ module, f }, operands, rows), formula.result, formula.out);
+      return convert(f, formula.value(f, operands, rows), formula.result, formula.out);
     };
     const position = f.local("i32");
     const lane = f.local("i32");

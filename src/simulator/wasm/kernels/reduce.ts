@@ -2,7 +2,7 @@
 import type { DeviceType, ReduceOp } from "../../../program/program.js";
 import { binary } from "../alu.js";
 import { convert, type LaneClass } from "../dtype.js";
-import { add, type FunctionBuilder, i32, type Local, loadI32, loadVector, type ModuleBuilder, scalar } from "../emitter.js";
+import { add, type FunctionBuilder, i32, type Local, loadI32, loadVector, scalar, shared } from "../emitter.js";
 import { forLanes, groupBytes, kernelParameters, kernelType } from "./common.js";
 
 export const reduceArguments = {
@@ -17,8 +17,8 @@ export const reduceArguments = {
   stepBytes: 8,
 } as const;
 
-export function emitReduce(module: ModuleBuilder, op: ReduceOp, from: LaneClass, out: DeviceType): FunctionBuilder {
-  return module.once(`reduce ${op} ${from} ${out}`, kernelType, (f) => {
+export function emitReduce(op: ReduceOp, from: LaneClass, out: DeviceType): FunctionBuilder {
+  return shared(`reduce ${op} ${from} ${out}`, kernelType, (f) => {
     const p = kernelParameters(f);
     const argument = (index: number) => f.let(loadI32(p.arguments, index * 4));
     const tableBytes = argument(reduceArguments.tableBytes);
@@ -45,7 +45,7 @@ export function emitReduce(module: ModuleBuilder, op: ReduceOp, from: LaneClass,
       const start = f.let(add(inAddress, lane));
       f.set(sum, loadVector(add(start, loadI32(stepTable))));
       f.for(step, i32(4), stepBytes, 4, () => {
-        f.set(sum, binary({ module, f }, op, from, sum, loadVector(add(start, loadI32(add(stepTable, step))))));
+        f.set(sum, binary(f, op, from, sum, loadVector(add(start, loadI32(add(stepTable, step))))));
       });
       return convert(f, sum, from, out);
     };

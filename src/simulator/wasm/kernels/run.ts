@@ -5,12 +5,13 @@ import {
   atomicLoad,
   atomicNotifyAll,
   atomicWait,
-  type FunctionBuilder,
+  FunctionBuilder,
   i32,
   loadI32,
   type ModuleBuilder,
   multiply,
   scalar,
+  shared,
 } from "../emitter.js";
 import { kernelType } from "./common.js";
 
@@ -28,8 +29,8 @@ export const recordWords = 4;
 const polls = 20000;
 
 /** Waits until every thread has come here. All threads use one generation word, so that a barrier can be reused at once. */
-function emitBarrier(module: ModuleBuilder): FunctionBuilder {
-  return module.once("barrier", { parameters: ["i32"] }, (f) => {
+function emitBarrier(): FunctionBuilder {
+  return shared("barrier", { parameters: ["i32"] }, (f) => {
     const threads = f.parameter(0, "i32");
     const generation = f.let(atomicLoad(i32(control.generation)));
     f.if(
@@ -55,21 +56,20 @@ function emitBarrier(module: ModuleBuilder): FunctionBuilder {
 
 /** Exports `run(first, last, thread, threads)`: the records at those addresses. Threads leave it when all have come to its end. */
 export function emitRun(module: ModuleBuilder): void {
-  const barrier = emitBarrier(module);
-  const run = module.function({ parameters: ["i32", "i32", "i32", "i32"] }, (f) => {
+  const barrier = emitBarrier();
+  const run = new FunctionBuilder({ parameters: ["i32", "i32", "i32", "i32"] }, (f) => {
     const record = f.let(f.parameter(0, "i32"));
     const thread = f.parameter(2, "i32");
     const threads = f.parameter(3, "i32");
     const several = f.let(scalar("i32.gt_s", threads, i32(1)));
-    const kernels = module.typeIndex(kernelType);
     const pitch = f.local("i32");
     f.while(scalar("i32.lt_u", record, f.parameter(1, "i32")), () => {
       f.if(scalar("i32.and", several, loadI32(record, 8)), () => f.call(barrier, threads));
       f.set(pitch, loadI32(record, 12));
       f.if(
         pitch,
-        () => f.callIndirect(kernels, loadI32(record), add(loadI32(record, 4), multiply(pitch, thread)), i32(0), i32(1)),
-        () => f.callIndirect(kernels, loadI32(record), loadI32(record, 4), thread, threads),
+        () => f.callIndirect(kernelType, loadI32(record), add(loadI32(record, 4), multiply(pitch, thread)), i32(0), i32(1)),
+        () => f.callIndirect(kernelType, loadI32(record), loadI32(record, 4), thread, threads),
       );
       f.set(record, add(record, recordWords * 4));
     });

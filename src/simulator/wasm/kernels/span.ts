@@ -13,10 +13,10 @@ import {
   type Local,
   loadI32,
   loadVector,
-  type ModuleBuilder,
   multiply,
   scalar,
   select,
+  shared,
   vector,
 } from "../emitter.js";
 import { kernelParameters, kernelType } from "./common.js";
@@ -49,8 +49,8 @@ export const exponentShift = 7;
 export const spanArguments = { lanes: 0, tableBytes: 1, base: 2, table: 3, span: 4 } as const;
 
 /** Finds the span of 16-bit floats in SBUF. Each thread reads all that its arguments name. */
-export function emitSpan(module: ModuleBuilder): FunctionBuilder {
-  return module.once("span", kernelType, (f) => {
+export function emitSpan(): FunctionBuilder {
+  return shared("span", kernelType, (f) => {
     const p = kernelParameters(f);
     const argument = (index: number) => f.let(loadI32(p.arguments, index * 4));
     const [lanes, tableBytes, base, table, span] = Object.values(spanArguments).map(argument);
