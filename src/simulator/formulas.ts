@@ -6,6 +6,7 @@
 import type {
   Access,
   Activation,
+  AluOp,
   Copy,
   DeviceType,
   Memset,
@@ -15,7 +16,7 @@ import type {
   TensorScalar,
   TensorTensor,
 } from "../program/program.js";
-import { activationFunction, binary } from "./wasm/alu.js";
+import { activationFunction, binary, isDouble } from "./wasm/alu.js";
 import { type LaneClass, laneClass, toFloat } from "./wasm/dtype.js";
 import { bitselect, f32x4, i32x4, type V128, vector } from "./wasm/emitter.js";
 import type { PointwiseFormula } from "./wasm/kernels/pointwise.js";
@@ -41,6 +42,7 @@ function modeOf(tensors: readonly LaneClass[], scalars: readonly Scalar[]): Lane
   return tensors.includes("unsigned") ? "unsigned" : "signed";
 }
 
+const hasSeries = (...operations: (AluOp | undefined)[]) => operations.includes("power");
 const inMode = (value: V128, from: LaneClass, mode: LaneClass) => (mode === "float" ? toFloat(value, from) : value);
 const row = (scalar: Scalar, mode: LaneClass): ScalarRow => (typeof scalar === "number" ? { value: scalar, class: mode } : scalar);
 
@@ -52,6 +54,7 @@ function activation(operation: Activation, typeOf: TypeOf): PointwiseForm {
   const formula: PointwiseFormula = {
     key: `activation ${name} ${scaled} ${biased} ${from} ${out}`,
     inputs: 1,
+    isLong: isDouble(name),
     scalars: scalars.length,
     out,
     result: "float",
@@ -78,6 +81,7 @@ function tensorTensor(operation: TensorTensor, typeOf: TypeOf): PointwiseForm {
   const formula: PointwiseFormula = {
     key: `tensor_tensor ${op} ${class0} ${class1} ${out}`,
     inputs: 2,
+    isLong: hasSeries(op),
     scalars: 0,
     out,
     result: mode,
@@ -94,6 +98,7 @@ function tensorScalar(operation: TensorScalar, typeOf: TypeOf): PointwiseForm {
   const formula: PointwiseFormula = {
     key: `tensor_scalar ${op0} ${reverse0} ${scalars.length > 1 ? op1 : ""} ${mode} ${from} ${out}`,
     inputs: 1,
+    isLong: hasSeries(op0, op1),
     scalars: scalars.length,
     out,
     result: mode,
@@ -113,6 +118,7 @@ function scalarTensorTensor(operation: ScalarTensorTensor, typeOf: TypeOf): Poin
   const formula: PointwiseFormula = {
     key: `scalar_tensor_tensor ${op0} ${op1} ${mode} ${class0} ${class1} ${out}`,
     inputs: 2,
+    isLong: hasSeries(op0, op1),
     scalars: 1,
     out,
     result: mode,

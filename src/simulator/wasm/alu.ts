@@ -280,7 +280,8 @@ const unary: Readonly<Record<Exclude<ActivationFunction, keyof typeof doubleFunc
   is_inf: (_, x) => floatTruth(vector("f32x4.eq", vector("f32x4.abs", x), f32x4(Number.POSITIVE_INFINITY))),
 };
 
-function isDouble(name: ActivationFunction): name is keyof typeof doubleFunctions {
+/** Is the function a series in FP64? */
+export function isDouble(name: ActivationFunction): name is keyof typeof doubleFunctions {
   return name in doubleFunctions;
 }
 

@@ -31,7 +31,8 @@ export type DoubleFunction = (f: FunctionBuilder, x: V128) => V128;
 const round52 = 1.5 * 2 ** 52;
 
 export const exp: DoubleFunction = (f, argument) => {
-  const x = f.let(vector("f64x2.max", vector("f64x2.min", argument, f64x2(700)), f64x2(-700)));
+  // `pmin` and `pmax` give their first operand where a NaN is one of them, and are an instruction each.
+  const x = f.let(vector("f64x2.pmax", vector("f64x2.pmin", argument, f64x2(700)), f64x2(-700)));
   const shifted = f.let(plus(times(x, f64x2(Math.LOG2E)), f64x2(round52)));
   const count = minus(shifted, f64x2(round52));
   const rest = f.let(minus(x, times(count, f64x2(Math.LN2))));

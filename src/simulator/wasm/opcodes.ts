@@ -50,8 +50,9 @@ const simd = {
   "f64x2.sub": 241,
   "f64x2.mul": 242,
   "f64x2.div": 243,
-  "f64x2.min": 244,
   "f64x2.max": 245,
+  "f64x2.pmin": 246,
+  "f64x2.pmax": 247,
 } as const;
 
 const simdUnary = {

@@ -18,6 +18,7 @@ import {
 export const kernelType: FunctionType = { parameters: ["i32", "i32", "i32"] };
 export const groupLanes = 16;
 export const groupBytes = groupLanes * 4;
+export const vectorBytes = 16;
 
 export interface KernelParameters {
   readonly arguments: Local<"i32">;
@@ -29,20 +30,29 @@ export function kernelParameters(f: FunctionBuilder): KernelParameters {
   return { arguments: f.parameter(0, "i32"), thread: f.parameter(1, "i32"), threads: f.parameter(2, "i32") };
 }
 
-/** Walks this thread's lanes from 0 up to `end` bytes in steps of `step` bytes (a divisor of 64). */
+/**
+ * Walks this thread's lanes from 0 up to `end` bytes: `body` is for so many vectors from `lane` on. With `byGroups` it is emitted for
+ * the four vectors of a group beside the one for a single vector, so that they share their addresses and none waits for another.
+ */
 export function forLanes(
   f: FunctionBuilder,
   p: KernelParameters,
   lane: Local<"i32">,
   end: Local<"i32">,
-  step: number,
-  body: () => void,
+  byGroups: boolean,
+  body: (vectors: number) => void,
 ): void {
   const skip = f.let(multiply(add(p.threads, -1), groupBytes));
   f.set(lane, multiply(p.thread, groupBytes));
+  if (byGroups) {
+    f.while(scalar("i32.le_s", lane, add(end, -groupBytes)), () => {
+      body(groupBytes / vectorBytes);
+      f.set(lane, add(add(lane, groupBytes), skip));
+    });
+  }
   f.while(scalar("i32.lt_s", lane, end), () => {
-    body();
-    f.set(lane, add(lane, step));
+    body(1);
+    f.set(lane, add(lane, vectorBytes));
     f.set(lane, add(lane, select(scalar("i32.and", lane, i32(groupBytes - 1)), i32(0), skip)));
   });
 }

@@ -6,7 +6,7 @@
 import type { DeviceType } from "../../../program/program.js";
 import { convert, type LaneClass } from "../dtype.js";
 import { add, type FunctionBuilder, i32, type Local, loadI32, loadSplat, loadVector, scalar, shared, type V128 } from "../emitter.js";
-import { forLanes, groupBytes, kernelParameters, kernelType } from "./common.js";
+import { forLanes, groupBytes, kernelParameters, kernelType, vectorBytes } from "./common.js";
 
 export interface PointwiseFormula {
   /** Tells formulas apart: equal keys, equal kernels. */
@@ -14,6 +14,8 @@ export interface PointwiseFormula {
   readonly inputs: number;
   /** Inputs lie in one partition, whose elements every lane takes. */
   readonly isRepeated?: boolean;
+  /** Takes so many instructions that its code is not to be repeated for the vectors of a group. */
+  readonly isLong?: boolean;
   readonly scalars: number;
   readonly out: DeviceType;
   /** How the formula's value is to be read. */
@@ -44,17 +46,24 @@ export function emitPointwise(formula: PointwiseFormula): FunctionBuilder {
         scalar("i32.eq", scalar("i32.rem_u", scalar("i32.div_u", laneBytes, i32(groupBytes)), p.threads), p.thread),
       ),
     );
-    const value = (lane: Local<"i32">) => {
-      const operands = inputs.map((input) => (formula.isRepeated ? loadSplat(input.address) : loadVector(add(input.address, lane))));
-      const rows = scalars.map((row) => loadVector(add(row, lane)));
+    const splats = inputs.map(() => f.local("v128"));
+    /** Of the vector at `offset` bytes from the lane. */
+    const value = (lane: Local<"i32">, offset: number) => {
+      const operands = inputs.map((input, index) => (formula.isRepeated ? splats[index] : loadVector(add(input.address, lane), offset)));
+      const rows = scalars.map((row) => loadVector(add(row, lane), offset));
       return convert(f, formula.value(f, operands, rows), formula.result, formula.out);
     };
     const position = f.local("i32");
     const lane = f.local("i32");
     f.for(position, 0, tableBytes, 4, () => {
       for (const each of [out, ...inputs]) f.set(each.address, add(each.base, loadI32(add(each.table, position))));
-      forLanes(f, p, lane, laneBytes, 16, () => f.storeVector(add(out.address, lane), value(lane)));
-      f.if(tailMine, () => f.storePartial(add(out.address, laneBytes), f.let(value(laneBytes)), tailLanes));
+      if (formula.isRepeated) for (const [index, input] of inputs.entries()) f.set(splats[index], loadSplat(input.address));
+      forLanes(f, p, lane, laneBytes, !formula.isLong, (vectors) => {
+        for (let offset = 0; offset < vectors * vectorBytes; offset += vectorBytes) {
+          f.storeVector(add(out.address, lane), value(lane, offset), offset);
+        }
+      });
+      f.if(tailMine, () => f.storePartial(add(out.address, laneBytes), f.let(value(laneBytes, 0)), tailLanes));
     });
   });
 }

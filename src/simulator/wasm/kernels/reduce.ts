@@ -3,7 +3,7 @@ import type { DeviceType, ReduceOp } from "../../../program/program.js";
 import { binary } from "../alu.js";
 import { convert, type LaneClass } from "../dtype.js";
 import { add, type FunctionBuilder, i32, type Local, loadI32, loadVector, scalar, shared } from "../emitter.js";
-import { forLanes, groupBytes, kernelParameters, kernelType } from "./common.js";
+import { forLanes, groupBytes, kernelParameters, kernelType, vectorBytes } from "./common.js";
 
 export const reduceArguments = {
   tableBytes: 0,
@@ -38,24 +38,31 @@ export function emitReduce(op: ReduceOp, from: LaneClass, out: DeviceType): Func
       ),
     );
     const step = f.local("i32");
-    const sum = f.local("v128");
+    const sums = Array.from({ length: groupBytes / vectorBytes }, () => f.local("v128"));
     const inAddress = f.local("i32");
     const outAddress = f.local("i32");
-    const reduceLane = (lane: Local<"i32">) => {
+    /** Of so many vectors that follow each other: none waits for another's sum. */
+    const reduceVectors = (lane: Local<"i32">, count: number) => {
+      const own = sums.slice(0, count);
       const start = f.let(add(inAddress, lane));
-      f.set(sum, loadVector(add(start, loadI32(stepTable))));
+      const first = f.let(add(start, loadI32(stepTable)));
+      for (const [index, sum] of own.entries()) f.set(sum, loadVector(first, index * vectorBytes));
       f.for(step, i32(4), stepBytes, 4, () => {
-        f.set(sum, binary(f, op, from, sum, loadVector(add(start, loadI32(add(stepTable, step))))));
+        const next = f.let(add(start, loadI32(add(stepTable, step))));
+        for (const [index, sum] of own.entries()) f.set(sum, binary(f, op, from, sum, loadVector(next, index * vectorBytes)));
       });
-      return convert(f, sum, from, out);
+      return own.map((sum) => convert(f, sum, from, out));
     };
     const position = f.local("i32");
     const lane = f.local("i32");
     f.for(position, 0, tableBytes, 4, () => {
       f.set(outAddress, add(outBase, loadI32(add(outTable, position))));
       f.set(inAddress, add(inBase, loadI32(add(inTable, position))));
-      forLanes(f, p, lane, laneBytes, 16, () => f.storeVector(add(outAddress, lane), reduceLane(lane)));
-      f.if(tailMine, () => f.storePartial(add(outAddress, laneBytes), f.let(reduceLane(laneBytes)), tailLanes));
+      forLanes(f, p, lane, laneBytes, true, (vectors) => {
+        const start = f.let(add(outAddress, lane));
+        for (const [index, value] of reduceVectors(lane, vectors).entries()) f.storeVector(start, value, index * vectorBytes);
+      });
+      f.if(tailMine, () => f.storePartial(add(outAddress, laneBytes), f.let(reduceVectors(laneBytes, 1)[0]), tailLanes));
     });
   });
 }
