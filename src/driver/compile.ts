@@ -118,6 +118,7 @@ async function compileOnce(path: string, options: CompileOptions): Promise<Compi
     programs: new Map(compiled.flatMap(({ manifest: { id }, stages }) => (stages ? [[id, stages] as const] : []))),
     models: new Map(compiled.flatMap(({ manifest: { id }, model: file }) => (file ? [[id, file] as const] : []))),
     constants,
+    inputValues: options.inputValues ?? new Map(),
   };
   const bytes = await writeNeff(artifact);
   return {

@@ -1,15 +1,15 @@
 /** Where a compiled model leaves the original: every tensor that both have, compared one by one. */
 
-import type { Framework } from "../frontend/model.js";
+import type { ImportedModel } from "../frontend/index.js";
 import type { Graph } from "../graph/graph.js";
 import { elementCount, numberAt, type Tensor } from "../graph/tensor.js";
-import type { Manifest } from "../neff/artifact.js";
+import type { Artifact, Manifest } from "../neff/artifact.js";
 import { recordOf } from "../operators/index.js";
 import type { Exactness } from "../operators/record.js";
 import { parsePrecision } from "../passes/index.js";
 import { type Comparison, compareTensors } from "../runtime/compare.js";
 import { compileModel } from "./compile.js";
-import { loadModel } from "./run.js";
+import { loadModel, referenceInputs } from "./run.js";
 
 /** A tensor inside, in the order of the original model. */
 export interface TensorComparison extends Comparison {
@@ -32,11 +32,12 @@ const NETWORK_LOSS = 5e-4;
  */
 export async function compareInside(
   path: string,
-  graph: Graph,
-  framework: Framework,
-  manifest: Manifest,
+  model: ImportedModel,
+  original: Artifact,
   inputs: ReadonlyMap<string, Tensor>,
 ): Promise<TensorComparison[]> {
+  const { graph, framework } = model;
+  const { manifest, inputValues } = original;
   const { inputShapes, inputValues: _, neuroncorePipelineCores, ...options } = manifest.options;
   const shapes = new Map(manifest.signature.inputs.map(({ name, shape }) => [name, shape]));
   for (const [name, shape] of Object.entries(inputShapes)) shapes.set(name, shape);
@@ -44,20 +45,21 @@ export async function compareInside(
     ...options,
     batchSize: undefined,
     inputShapes: shapes,
+    inputValues,
     framework,
     neuroncorePipelineCores: neuroncorePipelineCores === 0 ? "auto" : neuroncorePipelineCores,
     everyValue: true,
   });
-  const model = await loadModel(artifact);
+  const compiled = await loadModel(artifact);
   try {
-    const values = await model.run(inputs);
+    const values = await compiled.run(inputs);
     const made = graph.nodes.flatMap((node) => node.outputs).filter((name) => values.has(name));
     const { runGraph } = await import("../host/index.js");
-    const reference = await runGraph({ ...graph, outputs: made }, inputs);
+    const reference = await runGraph({ ...graph, outputs: made }, referenceInputs(model, original, inputs));
     const exactness = exactnessOfValues(graph, manifest);
     return made.map((name) => judged(name, values.get(name)!, reference.get(name)!, exactness.get(name) ?? "fp32"));
   } finally {
-    await model.dispose();
+    await compiled.dispose();
   }
 }
 

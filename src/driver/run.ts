@@ -3,6 +3,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { UserError, userError } from "../diagnostics/diagnostic.js";
 import { detectFramework, type ImportedModel, type ImportOptions, importModel } from "../frontend/index.js";
+import { resolveName } from "../graph/names.js";
 import { isWide, type Tensor, type TensorData, toWords } from "../graph/tensor.js";
 import { type Artifact, type Manifest, type PipelineSummary, pipelinesOf, type Signature } from "../neff/artifact.js";
 import { readManifest, readNeff } from "../neff/neff.js";
@@ -108,7 +109,7 @@ export async function runArtifact(file: string, options: RunOptions): Promise<Ru
     if (options.repeat !== undefined) times.length = 0;
     for (let count = 0; count < (options.repeat ?? 0); count++) await request();
     options.progress?.("comparing");
-    const errors = referenceModel === undefined ? undefined : await compare(referenceModel.model, inputs, values);
+    const errors = referenceModel === undefined ? undefined : await compare(referenceModel.model, artifact, inputs, values);
     return {
       outputs: [...values].map(([name, value]) => ({ name, dtype: value.dtype, shape: value.shape, sha256: sha256(value) })),
       predictedMs: manifest.predicted.latencyMs,
@@ -116,7 +117,7 @@ export async function runArtifact(file: string, options: RunOptions): Promise<Ru
       pipelines: pipelinesOf(manifest),
       hostMs: median(times),
       ...(errors ? { errors } : {}),
-      ...(referenceModel && options.perTensor ? { tensors: await inside(referenceModel, manifest, inputs) } : {}),
+      ...(referenceModel && options.perTensor ? { tensors: await inside(referenceModel, artifact, inputs) } : {}),
       values,
     };
   } finally {
@@ -124,8 +125,8 @@ export async function runArtifact(file: string, options: RunOptions): Promise<Ru
   }
 }
 
-async function inside({ path, model }: Found, manifest: Manifest, inputs: ReadonlyMap<string, Tensor>) {
-  return (await import("./forensics.js")).compareInside(path, model.graph, model.framework, manifest, inputs);
+async function inside({ path, model }: Found, artifact: Artifact, inputs: ReadonlyMap<string, Tensor>) {
+  return (await import("./forensics.js")).compareInside(path, model, artifact, inputs);
 }
 
 /** The modelled time alone: nothing is executed. Errors: those of `loadModel`. */
@@ -198,12 +199,23 @@ async function importIfSource(path: string, manifest: Manifest): Promise<Importe
   }
 }
 
+/** What the original model takes: a request's inputs, and those that were fixed. */
+export function referenceInputs(
+  { graph, aliases }: ImportedModel,
+  { inputValues }: Artifact,
+  inputs: ReadonlyMap<string, Tensor>,
+): ReadonlyMap<string, Tensor> {
+  const fixed = [...inputValues].map(([name, value]) => [resolveName(name, graph.inputs, aliases) ?? name, value] as const);
+  return new Map([...inputs, ...fixed]);
+}
+
 async function compare(
-  { graph }: ImportedModel,
+  model: ImportedModel,
+  artifact: Artifact,
   inputs: ReadonlyMap<string, Tensor>,
   values: ReadonlyMap<string, Tensor>,
 ): Promise<Comparison[]> {
   const { runGraph } = await import("../host/index.js");
-  const reference = await runGraph(graph, inputs);
+  const reference = await runGraph(model.graph, referenceInputs(model, artifact, inputs));
   return [...values].map(([name, value]) => compareTensors(name, value, present(reference, name)));
 }

@@ -94,7 +94,7 @@ export function isInteger(dtype: DType): boolean {
 }
 
 /** The largest finite numbers of 16-bit floats. */
-export const largestFinite = { float16: 65504, bfloat16: 2 ** 127 * (2 - 2 ** -7) } as const;
+export const largestFinite = { float32: 2 ** 127 * (2 - 2 ** -23), float16: 65504, bfloat16: 2 ** 127 * (2 - 2 ** -7) } as const;
 
 /** Element types that a NeuronCore has as two 32-bit words, the lower one first: of floats only the bits are known. */
 const wideTypes: readonly (DType | undefined)[] = ["int64", "uint64", "float64"];

@@ -172,7 +172,14 @@ const anyEye: Rewrite = (node, preparation) => {
   return nodes;
 };
 
+/** The standard leaves the locale to the runtime, whose choice few containers have installed. */
+const anyLocale: Rewrite = (node) =>
+  node.op === "StringNormalizer" && node.attributes.locale === undefined
+    ? [{ ...node, attributes: { ...node.attributes, locale: { type: "string", value: "C.UTF-8" } } }]
+    : undefined;
+
 export const standardForms: readonly Rewrite[] = [
+  anyLocale,
   scaledSwish,
   anyEye,
   boolExtreme,

@@ -103,7 +103,7 @@ const options = {
     tagSet: { optional: "string" },
     batchSize: { optional: "count" },
     inputShapes: { record: { list: "count" } },
-    /** Names of the inputs that were fixed at compile time. */
+    /** Names of the inputs that were fixed at compile time; `inputs/<index>.pb`. */
     inputValues: { optional: { list: "string" } },
     fastMath: { list: "string" },
     fp32Cast: { optional: "string" },
@@ -156,6 +156,8 @@ export interface Artifact {
   readonly models: ReadonlyMap<string, Uint8Array>;
   /** By name, the values that `manifest.constants` lists. */
   readonly constants: ReadonlyMap<string, Tensor>;
+  /** By name, the values of the inputs that were fixed: the original model needs them. */
+  readonly inputValues: ReadonlyMap<string, Tensor>;
 }
 
 /** What there is to say of a pipeline. */

@@ -53,15 +53,25 @@ export async function writeNeff(artifact: Artifact): Promise<Uint8Array> {
   return Buffer.concat([header, ...data]);
 }
 
+/** The tensors that an artifact holds as they are. */
+function tensorsOf(manifest: Manifest, { constants, inputValues }: Pick<Artifact, "constants" | "inputValues">) {
+  return [
+    { folder: "constants", names: manifest.constants, values: constants },
+    { folder: "inputs", names: manifest.options.inputValues ?? [], values: inputValues },
+  ];
+}
+
 /** Files in the order in which they are wanted: manifest and programs, which tell everything but values, are at the start. */
 function sources(artifact: Artifact): TarSource[] {
   const { manifest } = artifact;
   const described: TarSource[] = [{ name: "manifest.json", pieces: [text(`${JSON.stringify(manifest, null, 1)}\n`)] }];
   const payload: TarSource[] = [];
-  for (const [index, name] of manifest.constants.entries()) {
-    const tensor = artifact.constants.get(name);
-    if (!tensor) throw new Error(`no value for constant output ${name}`);
-    payload.push({ name: `constants/${index}.pb`, pieces: [writeTensorProto(name, tensor)] });
+  for (const { folder, names, values } of tensorsOf(manifest, artifact)) {
+    for (const [index, name] of names.entries()) {
+      const tensor = values.get(name);
+      if (!tensor) throw new Error(`no value for ${name}`);
+      payload.push({ name: `${folder}/${index}.pb`, pieces: [writeTensorProto(name, tensor)] });
+    }
   }
   for (const subgraph of manifest.subgraphs) {
     const model = artifact.models.get(subgraph.id);
@@ -189,16 +199,16 @@ export function readNeff(file: Uint8Array, label = "the artifact"): Artifact {
   };
   const neuron = manifest.subgraphs.filter((subgraph) => subgraph.device === "neuron");
   const cpu = manifest.subgraphs.filter((subgraph) => subgraph.device === "cpu");
+  const readTensors = (folder: string, names: readonly string[]) =>
+    new Map(
+      names.map((name, index): [string, Tensor] => [name, guarded(`${folder}/${index}.pb`, (bytes) => readTensorProto(bytes).tensor)]),
+    );
   return {
     manifest,
     programs: new Map(neuron.map((subgraph) => [subgraph.id, readStages(subgraph, guarded, label)])),
     models: new Map(cpu.map((subgraph) => [subgraph.id, need(`${subgraph.id}/model.onnx`)])),
-    constants: new Map(
-      manifest.constants.map((name, index): [string, Tensor] => [
-        name,
-        guarded(`constants/${index}.pb`, (bytes) => readTensorProto(bytes).tensor),
-      ]),
-    ),
+    constants: readTensors("constants", manifest.constants),
+    inputValues: readTensors("inputs", manifest.options.inputValues ?? []),
   };
 }
 

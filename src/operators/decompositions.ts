@@ -1,6 +1,6 @@
 /** How operators without a lowering of their own are written in the small operator set. */
 import { floatAttribute, intAttribute } from "../graph/graph.js";
-import { fromNumbers, toNumbers } from "../graph/tensor.js";
+import { fromNumbers, largestFinite, toNumbers } from "../graph/tensor.js";
 import { attentionRules } from "./attention.js";
 import { type Builder, intValue, type Rule, range } from "./builder.js";
 import { einsum } from "./einsum.js";
@@ -116,15 +116,17 @@ function sampled(builder: Builder, value: string, axis: number, rank: number, { 
 /** No axis to reduce: the input itself, where the operator changes no single value. */
 const unreduced: Rule = (builder, [x], use) => (reducedAxes(use)?.length === 0 ? builder.op("Identity", [x]) : undefined);
 
-/** max + log(sum(exp(x - max))). */
+/** max + log(sum(exp(x - max))). Of what an infinite maximum leaves, infinities would cancel: a finite one takes its place. */
 const logSumExp: Rule = (builder, [x], use) => {
   const axes = reducedAxes(use) ?? [];
   if (axes.length === 0) return reason("attribute", "noop_with_empty_axes", 1, "axes that are given");
   const list = builder.integers(axes);
   const largest = builder.op("ReduceMax", [x, list], keep);
-  const powers = builder.op("Exp", [builder.op("Sub", [x, largest])]);
+  const bound = largestFinite[builder.dtype === "float16" || builder.dtype === "bfloat16" ? builder.dtype : "float32"];
+  const finite = builder.op("Clip", [largest, builder.scalar(-bound), builder.scalar(bound)]);
+  const powers = builder.op("Exp", [builder.op("Sub", [x, finite])]);
   const sum = builder.op("Log", [builder.op("ReduceSum", [powers, list], keep)]);
-  return reshape(builder, [builder.op("Add", [sum, largest])], use);
+  return reshape(builder, [builder.op("Add", [sum, finite])], use);
 };
 
 /** One side of the diagonal `k` of each matrix, zeros elsewhere: a choice by a constant mask. */

@@ -237,7 +237,7 @@ function padShape(use: OperatorUse): Shape | undefined {
   });
 }
 
-/** The input index that each place of a padded axis shows. */
+/** The index that a place shows, of an axis to which a mode other than `constant` adds borders. */
 function paddedIndex(mode: string, place: number, size: number): number {
   if (mode === "edge") return Math.min(Math.max(place, 0), size - 1);
   if (mode === "wrap") return ((place % size) + size) % size;
@@ -256,7 +256,9 @@ function padMaps(use: OperatorUse): AxisMap[] {
       const skipped = Math.max(0, -begin);
       return [run(Math.max(0, size - skipped - Math.max(0, -end)), skipped, 1, Math.max(0, begin))];
     }
-    return compress(Array.from({ length: size + begin + end }, (_, index) => paddedIndex(mode, index - begin, size)));
+    // What is cut off at one end is not shown by the border at the other.
+    const [cut, kept] = [Math.max(0, -begin), size + Math.min(0, begin) + Math.min(0, end)];
+    return compress(Array.from({ length: size + begin + end }, (_, index) => cut + paddedIndex(mode, index - Math.max(0, begin), kept)));
   });
 }
 

@@ -11,7 +11,7 @@ import { FreshNames } from "./values.js";
 
 const PARTS = 3;
 
-type Half = keyof typeof largestFinite;
+type Half = "float16" | "bfloat16";
 
 /** Rounded to 16 bits, with the largest finite number for what is beyond: then what is left out of an infinity is that infinity. */
 function rounded(values: readonly number[], shape: readonly number[], half: Half): Tensor {

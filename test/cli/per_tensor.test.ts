@@ -5,7 +5,9 @@ import { afterAll, describe, expect, it } from "vitest";
 import { neuronc } from "../../src/cli/neuronc.js";
 import { run } from "../../src/cli/run.js";
 import { writeOnnx } from "../../src/frontend/index.js";
+import { floatTensor } from "../../src/graph/tensor.js";
 import { parseGraph } from "../../src/graph/text.js";
+import { writeNpy } from "../../src/runtime/files/npy.js";
 import { command } from "./command.js";
 
 const folder = mkdtempSync(join(tmpdir(), "neuronc-forensics-"));
@@ -51,5 +53,19 @@ describe("forensics", () => {
     expect(out).toMatch(/sg00 +d +MatMul +bfloat16/);
     const { layers } = JSON.parse((await command(neuronc, "compile", model, "--fast-math", "none", ...flags, "--json")).out);
     expect(layers).toContainEqual({ name: "d", type: "MatMul", dtype: "float32", subgraph: "sg00" });
+  });
+
+  it("take the values of inputs that were fixed from the artifact", async () => {
+    const shift = parseGraph(`graph "shift" { input %x: float32[4]
+  input %s: float32[4]
+  %y: float32[4] = Add(%x, %s) @y
+  output %y }`);
+    const [path, file, value] = ["shift.onnx", "shift.neff", "s.npy"].map((name) => join(folder, name));
+    writeFileSync(path, writeOnnx(shift));
+    writeFileSync(value, writeNpy(floatTensor([4], [1, 2, 3, 4])));
+    expect((await command(neuronc, "compile", path, "--input-value", `s=${value}`, "--fast-math", "none", "--output", file)).code).toBe(0);
+    const { code, out } = await command(run, file, "--per-tensor", "--json");
+    expect(code).toBe(0);
+    expect(JSON.parse(out).errors[0]).toMatchObject({ name: "y", maxAbs: 0, maxRel: 0 });
   });
 });

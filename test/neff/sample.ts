@@ -108,6 +108,7 @@ export function sampleArtifact(uncompressed = false): Artifact {
     },
     programs: new Map([["sg00", [loaded]]]),
     models: new Map(),
+    inputValues: new Map(),
     constants: new Map([["k", fromNumbers("int64", [2], [2, 4])]]),
   };
 }
