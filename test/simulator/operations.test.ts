@@ -239,7 +239,7 @@ describe("activation", () => {
     });
   });
 
-  it.each(["gelu", "sigmoid", "silu"] as const)("%s rounds to 16 bits as its FP32 result does", (name) => {
+  it.each(["gelu", "gelu_tanh", "sigmoid", "silu", "tanh", "exp"] as const)("%s rounds to 16 bits as its FP32 result does", (name) => {
     const elements = 160;
     const random = seeded(12);
     const values = Float32Array.from(

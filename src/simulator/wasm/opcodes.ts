@@ -46,6 +46,8 @@ const simd = {
   "f32x4.div": 231,
   "f32x4.min": 232,
   "f32x4.max": 233,
+  "f32x4.pmin": 234,
+  "f32x4.pmax": 235,
   "f64x2.add": 240,
   "f64x2.sub": 241,
   "f64x2.mul": 242,
