@@ -100,13 +100,20 @@ export function bytesBeyond(problem: CutProblem, from: Border, to: Border): numb
 
 /** The most that a node of the stage needs while it runs. */
 function liveBytes({ nodes }: CutProblem, from: Border, to: Border): number {
-  let most = 0;
-  for (const [index, word] of to.set.entries()) {
-    for (let left = word & ~from.set[index]; left !== 0; left &= left - 1) {
-      most = Math.max(most, nodes[index * 32 + 31 - Math.clz32(left & -left)].live ?? 0);
-    }
+  const most = byLive(nodes).find((node) => has(to.set, node) && !has(from.set, node));
+  return most === undefined ? 0 : (nodes[most].live ?? 0);
+}
+
+const orders = new WeakMap<readonly CutNode[], readonly number[]>();
+
+/** The nodes, those first that need most while they run. */
+function byLive(nodes: readonly CutNode[]): readonly number[] {
+  let order = orders.get(nodes);
+  if (!order) {
+    order = [...nodes.keys()].sort((a, b) => (nodes[b].live ?? 0) - (nodes[a].live ?? 0));
+    orders.set(nodes, order);
   }
-  return most;
+  return order;
 }
 
 /** What comes into the stage between two borders and what goes out of it, added up by `of`. */

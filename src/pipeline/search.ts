@@ -24,11 +24,12 @@ export function lowerBound(problem: CutProblem): number {
 /** The fastest chain whose stages take at most `limit` each, chips not counted; `borders` in order of work, none before one that it contains. */
 export function fastestChain(problem: CutProblem, borders: readonly Border[], limit: number): FoundChain | undefined {
   const bound = lowerBound(problem);
+  const timeOf = stageTimes(problem, borders);
   for (let slack = FIRST_SLACK; bound > 0 && bound * (1 + slack) < Math.min(limit, Number.MAX_VALUE); slack *= 2) {
-    const found = chainWithin(problem, borders, bound * (1 + slack));
+    const found = chainWithin(problem, borders, timeOf, bound * (1 + slack));
     if (found) return found;
   }
-  return chainWithin(problem, borders, limit);
+  return chainWithin(problem, borders, timeOf, limit);
 }
 
 /** What the first so many devices can have run: by border, the slowest one's time and the border before; infinite where nothing fits. */
@@ -37,8 +38,7 @@ interface Row {
   readonly from: Int32Array;
 }
 
-function chainWithin(problem: CutProblem, borders: readonly Border[], limit: number): FoundChain | undefined {
-  const { devices } = problem;
+function chainWithin({ devices }: CutProblem, borders: readonly Border[], timeOf: StageTime, limit: number): FoundChain | undefined {
   const last = borders.length - 1;
   const words = packed(borders);
   const newRow = (): Row => ({ value: new Float64Array(borders.length).fill(Infinity), from: new Int32Array(borders.length).fill(-1) });
@@ -46,7 +46,7 @@ function chainWithin(problem: CutProblem, borders: readonly Border[], limit: num
   rows[0].value[0] = 0;
   for (let used = 1; used <= devices; used++) {
     const row = newRow();
-    extend(problem, borders, words, rows[used - 1], row, limit, bordersAfter(borders, used, devices - used, limit));
+    extend(borders, timeOf, words, rows[used - 1], row, limit, bordersAfter(borders, used, devices - used, limit));
     rows.push(row);
   }
   const used = rows.reduce((best, row, index) => (row.value[last] < rows[best].value[last] ? index : best), 0);
@@ -81,8 +81,8 @@ function packed(borders: readonly Border[]): Uint32Array {
 
 /** One device more: `to`, at the borders `ends`, from `from`. Begins with the fastest, so that most pairs need no look at their nodes. */
 function extend(
-  problem: CutProblem,
   borders: readonly Border[],
+  timeOf: StageTime,
   words: Uint32Array,
   from: Row,
   to: Row,
@@ -99,7 +99,7 @@ function extend(
       const work = borders[end].work - begin.work;
       if (work > allowed) break;
       if (end <= start || Math.max(before, work) >= to.value[end] || !isWithin(words, start * width, end * width, width)) continue;
-      const cost = stageTime(problem, begin, borders[end]);
+      const cost = timeOf(start, end);
       const value = Math.max(before, cost);
       if (cost > limit || value >= to.value[end]) continue;
       to.value[end] = value;
@@ -115,6 +115,22 @@ function isWithin(words: Uint32Array, smaller: number, larger: number, width: nu
 
 const transferOf = (node: CutNode) => node.transfer;
 
-function stageTime(problem: CutProblem, from: Border, to: Border): number {
-  return ownTime(problem, to.work - from.work, bytesBeyond(problem, from, to)) + crossingTotal(problem, from, to, transferOf);
+/** Time of the stage between two borders, by index. */
+type StageTime = (start: number, end: number) => number;
+
+/** Pairs of borders whose times are kept, once they are known. */
+const MOST_KEPT = 2 ** 23;
+
+function stageTimes(problem: CutProblem, borders: readonly Border[]): StageTime {
+  const find: StageTime = (start, end) => {
+    const [from, to] = [borders[start], borders[end]];
+    return ownTime(problem, to.work - from.work, bytesBeyond(problem, from, to)) + crossingTotal(problem, from, to, transferOf);
+  };
+  if (borders.length ** 2 > MOST_KEPT) return find;
+  const kept = new Float64Array(borders.length ** 2).fill(Number.NaN);
+  return (start, end) => {
+    const index = start * borders.length + end;
+    if (Number.isNaN(kept[index])) kept[index] = find(start, end);
+    return kept[index];
+  };
 }
