@@ -24,7 +24,39 @@ export interface Intervals {
 function pack(lists: readonly (readonly number[])[]): Lists {
   const starts = new Int32Array(lists.length + 1);
   for (const [index, list] of lists.entries()) starts[index + 1] = starts[index] + list.length;
-  return { starts, list: Int32Array.from(lists.flat()) };
+  const list = new Int32Array(starts[lists.length]);
+  for (const [index, each] of lists.entries()) list.set(each, starts[index]);
+  return { starts, list };
+}
+
+/** For each item those that share a section with it, in the order of the sections in which they meet first. */
+function neighboursOf(sections: Lists, from: Int32Array): Lists {
+  const count = from.length;
+  const starts = new Int32Array(count + 1);
+  // Each pair once: in the section where the later of the two begins.
+  const pairs = (visit: (item: number, other: number) => void) => {
+    for (let section = 0; section + 1 < sections.starts.length; section++) {
+      const members = sections.list.subarray(sections.starts[section], sections.starts[section + 1]);
+      for (let first = 0; first < members.length; first++) {
+        if (from[members[first]] !== section) continue;
+        for (let second = 0; second < members.length; second++) {
+          if (from[members[second]] < section || second < first) visit(members[first], members[second]);
+        }
+      }
+    }
+  };
+  pairs((item, other) => {
+    starts[item + 1]++;
+    starts[other + 1]++;
+  });
+  for (let item = 0; item < count; item++) starts[item + 1] += starts[item];
+  const next = starts.slice();
+  const list = new Int32Array(starts[count]);
+  pairs((item, other) => {
+    list[next[item]++] = other;
+    list[next[other]++] = item;
+  });
+  return { starts, list };
 }
 
 /** All items must live at some time (lower < upper). */
@@ -53,18 +85,12 @@ export function intervalsOf(items: readonly AllocationItem[]): Intervals {
     grown = true;
   }
   end(Number.POSITIVE_INFINITY);
-  const neighbours = items.map((): number[] => []);
-  for (const [section, members] of sections.entries()) {
-    for (const item of members) {
-      // Each pair once: in the section where the later of the two begins.
-      for (const other of members) if (other !== item && Math.max(from[item], from[other]) === section) neighbours[item].push(other);
-    }
-  }
+  const packed = pack(sections);
   return {
     sizes: Float64Array.from(items, (item) => item.size),
     from,
     to,
-    sections: pack(sections),
-    neighbours: pack(neighbours),
+    sections: packed,
+    neighbours: neighboursOf(packed, from),
   };
 }

@@ -3,7 +3,7 @@
  * times have heavy tails: one start finds in a hundred nodes what another misses in a million, and nobody knows which.
  */
 import { seeded } from "../../graph/random.js";
-import { joinBlocks, singleBlocks, unpack } from "./blocks.js";
+import { type Block, joinBlocks, singleBlocks, unpack } from "./blocks.js";
 import { type Intervals, intervalsOf } from "./intervals.js";
 import { type AllocationItem, peakLive } from "./items.js";
 import { independentParts } from "./parts.js";
@@ -67,17 +67,22 @@ export function search(items: readonly AllocationItem[], capacity: number, nodeL
   return { outcome: "found", offsets, nodes };
 }
 
+function prepare(blocks: Block[]) {
+  const intervals = intervalsOf(blocks);
+  return { blocks, intervals, difficulty: difficulties(blocks, intervals) };
+}
+
 function searchPart(items: readonly AllocationItem[], capacity: number, nodeLimit: number): SearchResult {
   const random = seeded(1);
+  const singles = prepare(singleBlocks(items));
   let nodes = 0;
   let length = FIRST_LIMIT;
   for (let count = 0; nodes < nodeLimit; count++, length *= GROWTH) {
     const joins = random() < JOINED_RUNS;
     const share = joins ? random() : 0;
-    const blocks = joins ? joinBlocks(items, 1 - share * share, random) : singleBlocks(items);
+    const { blocks, intervals, difficulty } = joins ? prepare(joinBlocks(items, 1 - share * share, random)) : singles;
     const limit = Math.min(nodeLimit - nodes, blocks.length + Math.ceil(length));
-    const intervals = intervalsOf(blocks);
-    const rank = rankBy(difficulties(blocks, intervals), draw(random));
+    const rank = rankBy(difficulty, draw(random));
     const run = new Search(intervals, capacity, { rank, focus: count % 2 === 0, nodeLimit: limit });
     const outcome = run.run();
     nodes += run.nodes;

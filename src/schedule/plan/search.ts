@@ -54,6 +54,8 @@ export class Search {
   readonly #dirty: Int32Array;
   #dirtyCount = 0;
   readonly #isDirty: Uint8Array;
+  /** Items of each section, nearly in order of their least offsets. */
+  readonly #sorted: Int32Array;
   /** How often each section was found too full. Only ever grows. */
   readonly #failures: Float64Array;
 
@@ -71,6 +73,7 @@ export class Search {
     this.#remaining = 3 * count;
     this.#state = new Float64Array(3 * count + sectionCount);
     this.#dirty = new Int32Array(sectionCount);
+    this.#sorted = intervals.sections.list.slice();
     this.#isDirty = new Uint8Array(sectionCount);
     this.#failures = new Float64Array(sectionCount);
     for (let item = 0; item < count; item++) {
@@ -259,25 +262,53 @@ export class Search {
     }
   }
 
-  /** Whether in each section touched the unplaced items still fit above the lowest of them. */
+  /** Whether in each section touched the unplaced items still fit, each at its least offset or above. */
   #sectionsFit(): boolean {
-    const { sections } = this.#intervals;
-    const state = this.#state;
     let fit = true;
     while (this.#dirtyCount > 0) {
       const section = this.#dirty[--this.#dirtyCount];
       this.#isDirty[section] = 0;
       if (!fit) continue;
-      let floor = Number.POSITIVE_INFINITY;
-      for (let at = sections.starts[section]; at < sections.starts[section + 1]; at++) {
-        const item = sections.list[at];
-        if (state[this.#status + item] !== PLACED && state[item] < floor) floor = state[item];
-      }
-      if (floor < Number.POSITIVE_INFINITY && floor + state[this.#remaining + section] > this.#capacity) {
+      if (this.#endOf(section) > this.#capacity) {
         fit = false;
         this.#failures[section]++;
       }
     }
     return fit;
+  }
+
+  /** Where the unplaced items of a section end at least: in order of their least offsets, one upon another. */
+  #endOf(section: number): number {
+    const { sections, sizes } = this.#intervals;
+    const state = this.#state;
+    const list = this.#sorted;
+    const [first, last] = [sections.starts[section], sections.starts[section + 1]];
+    let lowest = Number.POSITIVE_INFINITY;
+    let highest = 0;
+    for (let at = first; at < last; at++) {
+      const item = list[at];
+      if (state[this.#status + item] === PLACED) continue;
+      const least = state[item];
+      if (least < lowest) lowest = least;
+      if (least > highest) highest = least;
+    }
+    if (lowest === Number.POSITIVE_INFINITY) return 0;
+    const remaining = state[this.#remaining + section];
+    // What decides without an order: they end between these two.
+    if (highest + remaining <= this.#capacity) return highest + remaining;
+    if (lowest + remaining > this.#capacity) return lowest + remaining;
+    let end = 0;
+    for (let at = first; at < last; at++) {
+      const item = list[at];
+      const least = state[item];
+      let to = at;
+      for (; to > first && state[list[to - 1]] > least; to--) list[to] = list[to - 1];
+      list[to] = item;
+    }
+    for (let at = first; at < last; at++) {
+      const item = list[at];
+      if (state[this.#status + item] !== PLACED) end = Math.max(end, state[item]) + sizes[item];
+    }
+    return end;
   }
 }
