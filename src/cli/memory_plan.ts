@@ -27,7 +27,7 @@ export function addMemoryPlan(program: Command, streams: Streams): void {
     .option("--output <file>", "write the CSV with the column offset there, not on stdout")
     .option(
       "--node-limit <n>",
-      "nodes searched before it gives up (default: 5000000, fewer where buffers are many)",
+      `nodes searched before it gives up (default: ${WORK_LIMIT / LEAST_BUFFERS}, fewer where buffers are more than ${LEAST_BUFFERS})`,
       wholeNumber("--node-limit", 0, 1e12),
     )
     .option("--json", "print one JSON object")
