@@ -140,7 +140,10 @@ export const messages = {
   NCC0692: "{name}: its weights take {bytes} bytes, more than {cores} cores keep on chip; give a number: --neuroncore-pipeline-cores N",
   NCC0693:
     "{name}: its program has more than {limit} instructions, the first beyond them for {node}; compile with a smaller --batch-size or smaller inputs, or for more cores with --neuroncore-pipeline-cores",
-  NCC0694: "--batch-size {batch}: can't be compiled; the largest batch that would work is about {largest}. {reason}",
+  NCC0694: "--batch-size {batch}: can't be compiled; the largest batch that would work is {largest}",
+  NCC0695:
+    "{name}: the programs of chip {chip}'s NeuronCores take {bytes} bytes of weights and tensors, its memory has {capacity}; compile with a smaller --batch-size or smaller inputs, or for more cores with --neuroncore-pipeline-cores",
+  NCC0696: "{cores} NeuronCore(s): can't be compiled; the fewest that would work are --neuroncore-pipeline-cores {fewest}",
   NCC0701: "{file}: not a NEFF file: {detail}; give a file that neuronc compile wrote",
   NCC0702: "{file}: NEFF version mismatch supported: {supported} received: {received}; compile the model again with this version",
   NCC0703: "{file}: truncated: its header announces {expected} bytes of data, {found} are there; copy or compile it again",

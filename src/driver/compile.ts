@@ -1,27 +1,30 @@
 /** The driver: it hands each phase what the one before it made. Nothing here knows an operator or an instruction. */
 import { createHash } from "node:crypto";
-import { UserError, userError } from "../diagnostics/diagnostic.js";
+import { userError } from "../diagnostics/diagnostic.js";
 import { type Graph, isStatic, staticType } from "../graph/graph.js";
 import type { DType, Tensor } from "../graph/tensor.js";
+import { hardware } from "../hardware/hardware.js";
 import { hostModel } from "../host/prepare.js";
 import { type Artifact, MANIFEST_FORMAT, type Manifest, type PipelineManifest, type SubgraphManifest } from "../neff/artifact.js";
 import { constantIndex, writeNeff } from "../neff/neff.js";
 import { type DenseWork, denseWork } from "../operators/dense.js";
-import { flopsOf, recordOf } from "../operators/index.js";
-import { partition, priceModel, type Subgraph, sourceOperators } from "../partition/index.js";
-import { applyPrecision, asWords, type Precision, parsePrecision, relayoutOf } from "../passes/index.js";
+import { flopsOf } from "../operators/index.js";
+import { priceModel, type Subgraph, sourceOperators } from "../partition/index.js";
+import { type Precision, relayoutOf } from "../passes/index.js";
 import { shareOf } from "../pipeline/parts.js";
-import type { PipelinePlan } from "../pipeline/stages.js";
+import type { PipelinePlan } from "../pipeline/plan.js";
+import { chipDramBytes, dramBytes } from "../program/dram.js";
 import type { LoadedProgram } from "../program/program.js";
 import { dramTraffic } from "../program/traffic.js";
 import { type StageTime, simulateTime, type TimeReport } from "../simulator/time.js";
 import { version } from "../version.js";
-import { bindOptions, checkedModel, graphText, verify } from "./checked.js";
+import { graphText } from "./checked.js";
 import { fingerprint } from "./fingerprint.js";
-import { largestBatch } from "./largest_batch.js";
+import { withAdvice } from "./limits.js";
 import type { CompileOptions } from "./options.js";
-import { launchMs, manifestOptions, notesOn, placeOperators, predict, shareOnNeuron, staticSignatures, valueSignatures } from "./report.js";
-import { compilePipeline } from "./stages.js";
+import { compilePipeline } from "./pipeline.js";
+import { prepare, typedGraph } from "./prepare.js";
+import { launchMs, notesOn, placeOperators, predict, shareOnNeuron, staticSignatures, valueSignatures } from "./report.js";
 
 type SubgraphReport = Omit<SubgraphManifest, "nodes">;
 
@@ -57,41 +60,41 @@ export interface CompileResult {
 
 /**
  * Compiles a model to an artifact. Same file content, options and version: same bytes.
- * Errors: UserError for everything that the model or the options can cause; NCC0694 names the largest batch where one is too large.
+ * Errors: UserError for everything that the model or the options can cause; NCC0694 and NCC0696 say what would work where a batch is too large or cores
+ * are too few.
  */
 export async function compileModel(path: string, options: CompileOptions = {}): Promise<CompileResult> {
   try {
     return await compileOnce(path, options);
   } catch (error) {
-    const { batchSize: batch = 1 } = options;
-    if (!(error instanceof UserError) || batch < 2 || !error.diagnostics.some(({ id }) => id === "NCC0690" || id === "NCC0693"))
-      throw error;
-    const { verifyEach: _, progress: __, log: ___, observe: ____, ...quiet } = options;
-    const largest = await largestBatch(async (batchSize) => (await compileOnce(path, { ...quiet, batchSize })).artifact);
-    if (largest === undefined || largest >= batch) throw error;
-    throw userError("NCC0694", { batch, largest, reason: error.message });
+    throw await withAdvice(error, path, options);
   }
 }
 
+/** Errors: NCC0695 where a chip's memory does not hold what its cores take. */
+function checkChips(name: string, stages: readonly LoadedProgram[]): void {
+  const { dramBytesPerChip: capacity } = hardware;
+  const chips = chipDramBytes(
+    stages.map(({ program }) => dramBytes(program.buffers)),
+    hardware,
+  );
+  const chip = chips.findIndex((bytes) => bytes > capacity);
+  if (chip >= 0) throw userError("NCC0695", { name, chip, bytes: chips[chip], capacity });
+}
+
 async function compileOnce(path: string, options: CompileOptions): Promise<CompileResult> {
-  const settings = manifestOptions(options);
-  const precision = parsePrecision(settings.fastMath, settings.fp32Cast);
-  const model = await checkedModel(path, options, bindOptions(options));
+  const { model, settings, precision, placed } = await prepare(path, options);
   const { graph, source } = model;
-  options.progress?.("partition");
-  const placed = partition(graph, model.verdicts, {
-    minimumSegmentSize: options.minimumSegmentSize,
-    noFuse: model.keep,
-    forceFuse: new Set(options.forceFuseOps),
-    sourceNames: new Set(source.map((operator) => operator.name)),
-    price: priceModel(graph, (node) => flopsOf(graph, node)),
-  });
   const parts = options.everyValue ? { ...placed, subgraphs: placed.subgraphs.map(withEveryValue) } : placed;
   const outputs = [...new Set([...graph.outputs, ...(options.everyValue ? parts.subgraphs.flatMap((part) => part.graph.outputs) : [])])];
   options.observe?.("partition", () =>
     parts.subgraphs.map((part) => `// ${part.id} on ${part.device}\n${graphText(part.graph)}`).join("\n"),
   );
   const compiled = parts.subgraphs.map((part) => compileSubgraph(part, precision, options));
+  checkChips(
+    graph.name,
+    compiled.flatMap(({ stages = [] }) => stages),
+  );
   options.progress?.("package");
   const subgraphs = compiled.map((part) => part.manifest);
   const constants = constantOutputs(graph);
@@ -197,11 +200,8 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     };
   }
   const cores = options.neuroncorePipelineCores ?? 1;
-  const words = asWords(graph);
-  const rounded = applyPrecision(words, precision, recordOf);
-  if (options.verifyEach) for (const [pass, after] of Object.entries({ words, precision: rounded })) verify(pass, after);
-  options.observe?.(`precision ${id}`, () => graphText(rounded));
-  const { stages, plan } = compilePipeline(rounded, cores, { ...options, relayout: relayoutOf(precision) });
+  const typed = typedGraph(part, precision, options);
+  const { stages, plan } = compilePipeline(typed, cores, { ...options, relayout: relayoutOf(precision) });
   const sources = new Set(part.operators);
   const time = simulateTime(stages.map(({ loaded }) => loaded.program));
   const ms = 1000 * time.latencySeconds;
@@ -220,7 +220,7 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
       constants: constantIndex(program),
     })),
   };
-  return { layers: layersOf(rounded, id), manifest, stages: stages.map(({ loaded }) => loaded) };
+  return { layers: layersOf(typed, id), manifest, stages: stages.map(({ loaded }) => loaded) };
 }
 
 function layersOf(graph: Graph, subgraph: string): Layer[] {

@@ -4,6 +4,7 @@
  */
 import { type EpilogueStep, type Graph, type Node, type StaticType, staticType, type TensorType } from "../graph/graph.js";
 import { elementCount, int64Tensor, type Tensor, viewOf } from "../graph/tensor.js";
+import { FreshNames } from "../passes/values.js";
 
 /** Output channels [start, start + count) of a node that has `of` of them. */
 export interface Channels {
@@ -117,11 +118,13 @@ class PartBuilder {
   readonly #graph: Graph;
   readonly #types: Map<string, TensorType>;
   readonly #constants: Map<string, Tensor>;
+  readonly #names: FreshNames;
 
   constructor(graph: Graph, types: Map<string, TensorType>, constants: Map<string, Tensor>) {
     this.#graph = graph;
     this.#types = types;
     this.#constants = constants;
+    this.#names = new FreshNames(graph);
   }
 
   /** The node for some channels, behind what takes those channels out of its epilogue's operands. */
@@ -142,13 +145,13 @@ class PartBuilder {
       return slice.outputs[0];
     });
     const result = this.#value(`${node.outputs[0]}/${channels.start}`, { dtype, shape: withExtent(shape, axis, channels.count) });
-    return [...slices, { ...node, name: this.#name(node, channels), inputs, outputs: [result] }];
+    return [...slices, { ...node, name: this.#names.next(`${node.name}/${channels.start}`), inputs, outputs: [result] }];
   }
 
   join(node: Node, values: readonly string[]): Node {
     const rank = staticType(this.#graph, node.outputs[0]).shape.length;
     return {
-      name: `${node.name}/join`,
+      name: this.#names.next(`${node.name}/join`),
       op: "Concat",
       domain: "",
       inputs: values,
@@ -158,14 +161,9 @@ class PartBuilder {
     };
   }
 
-  #name({ name }: Node, { start }: Channels): string {
-    return `${name}/${start}`;
-  }
-
-  /** A new value: its name, made different from all others. */
+  /** The name of a new value. */
   #value(wanted: string, type: StaticType): string {
-    let name = wanted;
-    while (this.#types.has(name)) name += "_";
+    const name = this.#names.next(wanted);
     this.#types.set(name, type);
     return name;
   }
@@ -184,12 +182,11 @@ class PartBuilder {
 
   #slice(node: Node, input: string, axis: number, channels: Channels): Node {
     const { dtype, shape } = staticType(this.#graph, input);
-    const name = `${this.#name(node, channels)}/${input}`;
+    const name = this.#value(`${node.name}/${channels.start}/${input}`, { dtype, shape: withExtent(shape, axis, channels.count) });
     const bounds = [channels.start, channels.start + channels.count, axis].map((value, index) =>
       this.#constant(`${name}/${["start", "end", "axis"][index]}`, int64Tensor([1], [value])),
     );
-    const output = this.#value(name, { dtype, shape: withExtent(shape, axis, channels.count) });
-    return { name, op: "Slice", domain: "", inputs: [input, ...bounds], outputs: [output], attributes: {}, origins: [] };
+    return { name, op: "Slice", domain: "", inputs: [input, ...bounds], outputs: [name], attributes: {}, origins: [] };
   }
 }
 

@@ -1,5 +1,5 @@
 import { expect, it, vi } from "vitest";
-import { compilePipeline } from "../../src/driver/stages.js";
+import { compilePipeline } from "../../src/driver/pipeline.js";
 import { parseGraph } from "../../src/graph/text.js";
 import { refusal } from "../refusal.js";
 

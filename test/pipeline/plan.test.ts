@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { compilePipeline } from "../../src/driver/stages.js";
+import { compilePipeline } from "../../src/driver/pipeline.js";
 import { type Graph, staticType } from "../../src/graph/graph.js";
 import { parseGraph } from "../../src/graph/text.js";
 import { verifyGraph } from "../../src/graph/verify.js";
 import { hardware } from "../../src/hardware/hardware.js";
-import { type PipelinePlan, planPipeline } from "../../src/pipeline/stages.js";
+import { type PipelinePlan, planPipeline } from "../../src/pipeline/plan.js";
 import { randomTensor } from "../../src/runtime/random.js";
 import { createCore } from "../../src/simulator/index.js";
 import { refusal } from "../refusal.js";

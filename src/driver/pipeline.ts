@@ -5,6 +5,7 @@ import { hardware } from "../hardware/hardware.js";
 import {
   type Budget,
   defaultBudget,
+  type LoweredProgram,
   lower,
   MAX_INSTRUCTIONS,
   type OperatorCost,
@@ -14,7 +15,7 @@ import {
   STREAMING_ROOM,
   WEIGHT_CAPACITY,
 } from "../lower/index.js";
-import { type PipelinePlan, type PlannedStage, planPipeline } from "../pipeline/stages.js";
+import { type PipelinePlan, type PlannedStage, planPipeline } from "../pipeline/plan.js";
 import { type CompiledStage, compileStage, type StageOptions } from "./stage.js";
 
 export interface CompiledPipeline {
@@ -39,8 +40,7 @@ const usualBudgets = [1, 0.8, 0.6, 0.4, 0.2, 0].map(
 export function compilePipeline(graph: Graph, cores: number | "auto", options: StageOptions): CompiledPipeline {
   if (cores === 1) return { stages: [{ ...compileStage(graph, usualBudgets, options), parts: graph.nodes.map((node) => ({ node })) }] };
   options.progress?.("pipeline");
-  const limit = MAX_INSTRUCTIONS * (cores === "auto" ? 1 : cores);
-  const costs = operatorCosts(graph, lower(graph, defaultBudget, options.relayout, limit));
+  const costs = costsOf(graph, cores, options);
   if (cores !== "auto") return compilePlan(plan(graph, costs, cores), false, options);
   for (let least = 1; ; ) {
     const found = plan(graph, costs, "auto", least);
@@ -49,6 +49,22 @@ export function compilePipeline(graph: Graph, cores: number | "auto", options: S
     options.log?.("DEBUG", `${graph.name}: ${found.stages.length} cores do not hold every weight beside the values`);
     least = found.stages.length + 1;
   }
+}
+
+/**
+ * The same programs before they are scheduled, each with the first budget that scheduling would try. A number of cores alone: `auto` depends on what
+ * scheduling finds.
+ */
+export function lowerPipeline(graph: Graph, cores: number, options: StageOptions): LoweredProgram[] {
+  if (cores === 1) return [lower(graph, usualBudgets[0], options.relayout)];
+  const { stages } = plan(graph, costsOf(graph, cores, options), cores);
+  return stages.map((stage) => lower(stage.graph, budgetsOf(stage, false)[0], options.relayout));
+}
+
+/** Of each node, by its name. Errors: NCC0693 where the graph's programs have to be too long on so many cores. */
+function costsOf(graph: Graph, cores: number | "auto", { relayout }: StageOptions): Map<string, OperatorCost> {
+  const limit = MAX_INSTRUCTIONS * (cores === "auto" ? 1 : cores);
+  return operatorCosts(graph, lower(graph, defaultBudget, relayout, limit));
 }
 
 function plan(graph: Graph, costs: ReadonlyMap<string, OperatorCost>, cores: number | "auto", least?: number): PipelinePlan {
@@ -75,9 +91,15 @@ function compilePlan(found: PipelinePlan, resident: boolean, options: StageOptio
   options.observe?.("pipeline", () =>
     found.stages.map(({ graph }) => `// ${graph.name}\n${printGraph(graph, { elideConstants: true })}`).join("\n"),
   );
-  const stages = found.stages.map(({ graph, parts, weightBytes }) => {
-    const fits = resident || weightBytes <= WEIGHT_CAPACITY;
-    return { ...compileStage(graph, [...(fits ? residentBudgets(weightBytes) : []), ...usualBudgets], options), parts };
-  });
+  const stages = found.stages.map((stage) => ({
+    ...compileStage(stage.graph, budgetsOf(stage, resident), options),
+    parts: stage.parts,
+  }));
   return { stages, plan: found };
+}
+
+/** What scheduling tries in turn for a stage. */
+function budgetsOf({ weightBytes }: PlannedStage, resident: boolean): Budget[] {
+  const fits = resident || weightBytes <= WEIGHT_CAPACITY;
+  return [...(fits ? residentBudgets(weightBytes) : []), ...usualBudgets];
 }

@@ -6,6 +6,7 @@ import { bytesPerElement, elementCount } from "../graph/tensor.js";
 import { linkSeconds } from "../hardware/cost.js";
 import { type Hardware, MOST_CORES } from "../hardware/hardware.js";
 import { cut as subgraphOf } from "../partition/subgraph.js";
+import { FreshNames } from "../passes/values.js";
 import { type Cut, type CutNode, type CutProblem, cut } from "./cut.js";
 import { divide, joined, type Part, partsOf, shareOf } from "./parts.js";
 
@@ -184,7 +185,8 @@ function stageGraphs(original: Graph, parts: readonly (readonly Part[])[]): Grap
     joins,
   );
   const later = new Set(members.slice(1).flatMap((nodes) => nodes.flatMap((node) => node.inputs)));
-  const passed = new Map(graph.inputs.filter((input) => later.has(input)).map((input) => [input, passedName(graph, input)]));
+  const names = new FreshNames(graph);
+  const passed = new Map(graph.inputs.filter((input) => later.has(input)).map((input) => [input, names.next(`${input}/passed`)]));
   const pass = [...passed].map(
     ([input, output]): Node => ({
       name: output,
@@ -217,10 +219,4 @@ function withJoins(members: readonly (readonly Node[])[], joins: ReadonlyMap<Nod
     result[at].splice(place, 0, join);
   }
   return result;
-}
-
-function passedName(graph: Graph, input: string): string {
-  let name = `${input}/passed`;
-  while (graph.types.has(name)) name += "_";
-  return name;
 }

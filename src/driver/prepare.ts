@@ -1,0 +1,47 @@
+/** What every compile begins with: the model checked and partitioned, and its subgraphs in the types of their precision. */
+import type { Graph } from "../graph/graph.js";
+import type { ManifestOptions } from "../neff/artifact.js";
+import { flopsOf, recordOf } from "../operators/index.js";
+import { type Partition, partition, priceModel, type Subgraph } from "../partition/index.js";
+import { applyPrecision, asWords, type Precision, parsePrecision } from "../passes/index.js";
+import { bindOptions, type CheckedModel, checkedModel, graphText, verify } from "./checked.js";
+import type { CompileOptions } from "./options.js";
+import { manifestOptions } from "./report.js";
+
+/** A model as its subgraphs are compiled. */
+export interface Prepared {
+  readonly model: CheckedModel;
+  readonly settings: ManifestOptions;
+  readonly precision: Precision;
+  readonly placed: Partition;
+}
+
+/** Errors: those of `checkedModel` and of the partition, and those of the words of `fastMath` and `fp32Cast`. */
+export async function prepare(path: string, options: CompileOptions): Promise<Prepared> {
+  const settings = manifestOptions(options);
+  const precision = parsePrecision(settings.fastMath, settings.fp32Cast);
+  const model = await checkedModel(path, options, bindOptions(options));
+  const { graph, source } = model;
+  options.progress?.("partition");
+  const placed = partition(graph, model.verdicts, {
+    minimumSegmentSize: options.minimumSegmentSize,
+    noFuse: model.keep,
+    forceFuse: new Set(options.forceFuseOps),
+    sourceNames: new Set(source.map((operator) => operator.name)),
+    price: priceModel(graph, (node) => flopsOf(graph, node)),
+  });
+  return { model, settings, precision, placed };
+}
+
+/** A Neuron subgraph's graph as it is lowered. */
+export function typedGraph(
+  { id, graph }: Subgraph,
+  precision: Precision,
+  options: Pick<CompileOptions, "verifyEach" | "observe"> = {},
+): Graph {
+  const words = asWords(graph);
+  const typed = applyPrecision(words, precision, recordOf);
+  if (options.verifyEach) for (const [pass, after] of Object.entries({ words, precision: typed })) verify(pass, after);
+  options.observe?.(`precision ${id}`, () => graphText(typed));
+  return typed;
+}
