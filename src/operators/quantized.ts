@@ -38,10 +38,14 @@ function centred(builder: Builder, x: string, zero: string | undefined): string 
 
 const dequantize: Rule = (builder, [x, scale, zero], use) => {
   const shape = staticShape(use, 0);
-  const plain = centred(builder, x, zero && spread(builder, zero, shape, use));
+  const narrow = builder.dtypeOf(x) !== "int32";
+  const wide = (value: string): string => builder.cast(value, "float32");
+  // Integers of 16 bits and their differences are exact in FP32.
+  const difference = (from: string): string => builder.op("Sub", [wide(x), wide(from)]);
+  const spreadZero = zero && spread(builder, zero, shape, use);
+  const plain = !narrow ? wide(centred(builder, x, spreadZero)) : spreadZero ? difference(spreadZero) : wide(x);
   const code = intAttribute(use.attributes, "output_dtype", 0);
-  const factor = builder.cast(spread(builder, scale, shape, use), "float32");
-  const result = builder.op("Mul", [builder.cast(plain, "float32"), factor]);
+  const result = builder.op("Mul", [plain, wide(spread(builder, scale, shape, use))]);
   return builder.cast(result, code ? dtypeFromCode(use, "output_dtype", code) : builder.dtypeOf(scale));
 };
 

@@ -26,7 +26,16 @@ interface Scaling {
   readonly factor: (outer: number, channel: number) => number;
 }
 
-/** Undefined where rounding to the weights' type overflows. */
+/** Integers that either 16-bit float holds: those of quantized weights. */
+function areSmallIntegers({ data }: Tensor): boolean {
+  return data instanceof Float32Array && data.every((value) => Math.abs(value) <= 256 && Number.isInteger(value));
+}
+
+function areExactInBfloat16({ data }: Tensor): boolean {
+  return data instanceof Float32Array && new Uint32Array(data.buffer, data.byteOffset, data.length).every((bits) => (bits & 0xffff) === 0);
+}
+
+/** Undefined where rounding to the weights' type overflows, or where quantized weights would no longer be exact in 16 bits. */
 function scaleTensor(tensor: Tensor, { outer, channels, factor }: Scaling): Tensor | undefined {
   const count = elementCount(tensor.shape);
   const inner = count / (outer * channels);
@@ -43,7 +52,8 @@ function scaleTensor(tensor: Tensor, { outer, channels, factor }: Scaling): Tens
       finite &&= half ? Math.abs(value) < largestFinite.float16 : Number.isFinite(data[index]);
     }
   }
-  return finite ? { ...tensor, data } : undefined;
+  const scaled = { ...tensor, data };
+  return finite && (!areSmallIntegers(tensor) || areExactInBfloat16(scaled)) ? scaled : undefined;
 }
 
 /**

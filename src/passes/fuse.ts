@@ -7,14 +7,14 @@ import { type Patch, type Rule, rewrite, type View } from "./rewrite.js";
 
 /** Steps of one epilogue at most. */
 const MAX_STEPS = 12;
-/** Values besides the running one that one epilogue may read. */
+/** Values besides the running one that one epilogue may read; constants of one element are part of the instruction. */
 const MAX_OPERANDS = 4;
 
 /** A new step reads its operands from inputs beyond the carrier's own, absent optional ones of which become "". */
-function appendStep(carrier: Node, step: Node, ownInputs: number): Node | undefined {
+function appendStep(carrier: Node, step: Node, ownInputs: number, view: View): Node | undefined {
   const running = carrier.outputs[0];
   const inputs = [...carrier.inputs];
-  const operands = step.inputs.map((input) => {
+  const read = step.inputs.map((input) => {
     if (input === running) return null;
     const known = inputs.indexOf(input, ownInputs);
     if (known >= 0) return known;
@@ -23,9 +23,10 @@ function appendStep(carrier: Node, step: Node, ownInputs: number): Node | undefi
   });
   const epilogue: EpilogueStep[] = [
     ...(carrier.epilogue ?? []),
-    { op: step.op, attributes: step.attributes, operands, origins: step.origins },
+    { op: step.op, attributes: step.attributes, operands: read, origins: step.origins },
   ];
-  if (epilogue.length > MAX_STEPS || inputs.length - ownInputs > MAX_OPERANDS) return undefined;
+  const operands = inputs.slice(ownInputs).filter((input) => view.constant(input)?.data.length !== 1);
+  if (epilogue.length > MAX_STEPS || operands.length > MAX_OPERANDS) return undefined;
   return { ...carrier, inputs, outputs: [step.outputs[0]], epilogue };
 }
 
@@ -83,7 +84,7 @@ function epilogueRule(roles: Roles): Rule {
     replace({ root }, view): Patch | undefined {
       if (root.epilogue || !roles.steps.has(root.name)) return undefined;
       const carrier = carrierOf(root, roles, view);
-      const fused = carrier && appendStep(carrier, root, roles.carriers.get(carrier.name)!);
+      const fused = carrier && appendStep(carrier, root, roles.carriers.get(carrier.name)!, view);
       return fused && { nodes: [fused] };
     },
   };

@@ -9,6 +9,7 @@ import { fuse } from "./fuse.js";
 import { cancelTransposes } from "./layout/index.js";
 import { simplify } from "./movement.js";
 import type { NormaliseOptions, Pass } from "./options.js";
+import { scalesBehind } from "./quantised.js";
 
 export { parseIoConfig } from "./io_config.js";
 export type { BindOptions, Decomposition, Evaluate, IoConfig, NormaliseOptions, OperatorRules, Pass } from "./options.js";
@@ -19,6 +20,7 @@ export { asWords } from "./words.js";
 export const passes: readonly { readonly name: string; readonly run: Pass }[] = [
   { name: "bind", run: bind },
   { name: "infer", run: (graph, { operators }) => operators.inferTypes(graph) },
+  { name: "quantised", run: scalesBehind },
   { name: "fold", run: fold },
   { name: "clean", run: clean },
   { name: "decompose", run: decompose },

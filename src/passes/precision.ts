@@ -3,6 +3,7 @@ import { userError } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import { type Graph, intAttribute, type Node, type TensorType } from "../graph/graph.js";
 import { isFloat, type Tensor, toBfloat16Bits, toFloat16Bits } from "../graph/tensor.js";
+import { dtypeCodes } from "../operators/shapes.js";
 import { loweringTraits } from "../operators/traits.js";
 import type { OperatorRules } from "./options.js";
 import { splitOperands } from "./residues.js";
@@ -143,10 +144,6 @@ class PrecisionPass {
     return value !== "" && this.graph.types.get(value)?.dtype === "float32";
   }
 
-  private isFloat(value: string): boolean {
-    return isFloat(this.graph.types.get(value)?.dtype ?? "float32");
-  }
-
   private reading(node: Node, index: number): Reading {
     const record = this.recordOf(node.op, node.domain);
     if (record === undefined || index >= record.maxInputs) return "converted";
@@ -177,15 +174,28 @@ class PrecisionPass {
     return found;
   }
 
-  /** What becomes integers, straight or by way of data movement, which keeps the type: whole numbers, of more digits than 16 bits hold. */
+  /** Whether the node, or a step of its epilogue, makes integers of its running value: a float that it reads then decides which. */
+  private makesIntegers(node: Node): boolean {
+    return [node, ...(node.epilogue ?? [])].some(({ op, attributes }) => {
+      return op === "Cast" && !isFloat(dtypeCodes[intAttribute(attributes, "to", FLOAT32_NUMBER)] ?? "float32");
+    });
+  }
+
+  /**
+   * What becomes integers, and all that it is computed from up to the next matmults: whole numbers may have more digits than 16 bits
+   * hold, and what a quantizer rounds errs by a whole step where it was rounded before.
+   */
   private counts(): Set<string> {
     const found = new Set<string>();
     for (const node of this.graph.nodes.toReversed()) {
-      const makesIntegers = node.op === "Cast" && !this.isFloat(node.outputs[0]);
+      const written = writesOf(node);
+      if (!this.makesIntegers(node) && !written.some((output) => found.has(output))) continue;
       node.inputs.forEach((input, index) => {
-        const moved = this.reading(node, index) === "moved" && node.outputs.some((output) => found.has(output));
-        if (moved) for (const output of writesOf(node)) if (this.isFloat32(output)) found.add(output);
-        if ((makesIntegers || moved) && this.isFloat32(input) && !this.graph.constants.has(input)) found.add(input);
+        const reading = this.reading(node, index);
+        if (reading !== "converted" && reading !== "moved") return;
+        // What is moved keeps its type: all or nothing of it.
+        if (reading === "moved") for (const output of written) if (this.isFloat32(output)) found.add(output);
+        if (this.isFloat32(input) && !this.graph.constants.has(input)) found.add(input);
       });
     }
     return found;
