@@ -4,6 +4,7 @@ import { absorb } from "./absorb.js";
 import { bind } from "./bind.js";
 import { clean } from "./clean.js";
 import { decompose } from "./decompose.js";
+import { narrowDoubles } from "./doubles.js";
 import { fold } from "./fold.js";
 import { fuse } from "./fuse.js";
 import { cancelTransposes } from "./layout/index.js";
@@ -22,6 +23,7 @@ export const passes: readonly { readonly name: string; readonly run: Pass }[] = 
   { name: "infer", run: (graph, { operators }) => operators.inferTypes(graph) },
   { name: "quantised", run: scalesBehind },
   { name: "fold", run: fold },
+  { name: "doubles", run: narrowDoubles },
   { name: "clean", run: clean },
   { name: "decompose", run: decompose },
   { name: "layout", run: cancelTransposes },
