@@ -22,7 +22,13 @@ export const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = {
 };
 
 const ROUNDS = 15;
-const WARM_UP_ROUNDS = 3;
+/** An engine is warm when it has been at rest after so many runs in a row: until then it still compiles beside them. */
+const WARM_UP_RUNS = 5;
+const MOST_WARM_UP_RUNS = 200;
+/** Before an engine's run the one before it has so long to let its threads stop spinning. */
+const PAUSE_MILLISECONDS = 50;
+/** Share of a processor that a process at rest may take. */
+const REST_LOAD = 0.05;
 const textInputs: readonly InputSpec[] = [
   { name: "input_ids", shape: [1, 128], values: { low: 0, high: 30522 } },
   { name: "attention_mask", shape: [1, 128], values: { low: 1, high: 2 } },
@@ -57,7 +63,7 @@ function values(network: string, inputs: readonly InputSpec[]): Promise<Row[]> {
   });
 }
 
-/** Seconds of each run of each engine. A pause lets the threads of the engine before stop spinning. */
+/** Seconds of each run of each engine: they take turns, each while the others rest. */
 async function interleaved(model: string, inputs: readonly InputSpec[], threads: number): Promise<Map<EngineName, number[]>> {
   const processes = new Map<EngineName, EngineProcess>();
   const times = new Map<EngineName, number[]>(engineNames.map((name) => [name, []]));
@@ -66,18 +72,28 @@ async function interleaved(model: string, inputs: readonly InputSpec[], threads:
       const child = new EngineProcess();
       processes.set(engine, child);
       await child.ask({ kind: "load", engine, model, inputs, threads });
+      await warmUp(child);
     }
-    for (let round = 0; round < WARM_UP_ROUNDS + ROUNDS; round++) {
+    for (let round = 0; round < ROUNDS; round++) {
       for (const [engine, child] of processes) {
-        await sleep(50);
-        const seconds = await child.ask({ kind: "run" });
-        if (round >= WARM_UP_ROUNDS) times.get(engine)?.push(seconds);
+        times.get(engine)?.push(await child.ask({ kind: "run" }));
+        await sleep(PAUSE_MILLISECONDS);
       }
     }
   } finally {
     for (const child of processes.values()) child.stop();
   }
   return times;
+}
+
+/** Runs an engine until its code is compiled as far as it ever is: its process then rests between runs. */
+async function warmUp(engine: EngineProcess): Promise<void> {
+  for (let runs = 0, resting = 0; runs < MOST_WARM_UP_RUNS && resting < WARM_UP_RUNS; runs++) {
+    await engine.ask({ kind: "run" });
+    await sleep(PAUSE_MILLISECONDS);
+    const load = (await engine.ask({ kind: "rest", milliseconds: PAUSE_MILLISECONDS })) / (PAUSE_MILLISECONDS / 1e3);
+    resting = load < REST_LOAD ? resting + 1 : 0;
+  }
 }
 
 /** Seconds that a compile in a process of its own may take. */

@@ -1,5 +1,6 @@
 /** The process of one engine: loads a model, then runs it when asked. */
 import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../../models/random.js";
 import type { Engine, EngineName, InputSpec, ModelInput, Request, Response } from "./protocol.js";
 
@@ -34,6 +35,12 @@ function withValues({ name, shape, values }: InputSpec): ModelInput {
 let engine: Engine | undefined;
 
 async function answer(request: Request): Promise<Response> {
+  if (request.kind === "rest") {
+    const before = process.cpuUsage();
+    await sleep(request.milliseconds);
+    const { user, system } = process.cpuUsage(before);
+    return { kind: "done", seconds: (user + system) / 1e6 };
+  }
   const started = performance.now();
   if (request.kind === "load") {
     engine = await engines[request.engine](request.model, request.inputs.map(withValues), request.threads);

@@ -29,7 +29,8 @@ export type Request =
       readonly inputs: readonly InputSpec[];
       readonly threads: number;
     }
-  | { readonly kind: "run" };
+  | { readonly kind: "run" }
+  | { readonly kind: "rest"; readonly milliseconds: number };
 
-/** `seconds`: what the request took. */
+/** `seconds`: what the request took; of a rest, the processor time of all the process's threads meanwhile. */
 export type Response = { readonly kind: "done"; readonly seconds: number } | { readonly kind: "failed"; readonly message: string };
