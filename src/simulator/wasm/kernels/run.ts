@@ -5,20 +5,23 @@ import {
   atomicLoad,
   atomicNotifyAll,
   atomicWait,
-  callFor,
   FunctionBuilder,
   i32,
   loadI32,
   type ModuleBuilder,
   multiply,
   scalar,
+  select,
   shared,
 } from "../emitter.js";
 import { kernelType } from "./common.js";
 
-/** Byte addresses of the control block, each word on a cache line of its own. */
-const control = { arrived: 0, generation: 64, sleepers: 128 } as const;
-export const controlBytes = 192;
+/**
+ * Byte addresses of the control block, each word on a cache line of its own. `failures`: how much oftener than not threads have of late
+ * polled in vain.
+ */
+const control = { arrived: 0, generation: 64, sleepers: 128, failures: 192 } as const;
+export const controlBytes = 256;
 
 /**
  * A record: kernel function, address of its arguments, 1 if a barrier stands before it, bytes from one thread's arguments to the next.
@@ -27,20 +30,16 @@ export const controlBytes = 192;
 export const recordWords = 4;
 
 /**
- * Polls before a waiting thread sleeps, about a nanosecond each: many, since a thread that wakes up may find its processor taken, and
- * the system may then place it on that of the thread it waits for; but few where waiting has not helped of late, as where threads
- * share a processor.
+ * Polls before a waiting thread sleeps, about a nanosecond each. Milliseconds as a rule: threads that share a processor and hand it to each
+ * other by sleeping stay there for long, while systems move one of two that are both ready to another processor. Few once that has
+ * been in vain so often that there may be no other processor.
  */
-const polls = { least: 2 ** 10, first: 2 ** 16, most: 2 ** 20 } as const;
+const polls = { usual: 2 ** 21, doubtful: 2 ** 10, failures: 512 } as const;
 
-/**
- * `(threads, patience)`: waits until every thread has come here; gives the polls for the next time. All threads use one generation
- * word, so that a barrier can be reused at once.
- */
+/** Waits until every thread has come here. All threads use one generation word, so that a barrier can be reused at once. */
 function emitBarrier(): FunctionBuilder {
-  return shared("barrier", { parameters: ["i32", "i32"], result: "i32" }, (f) => {
+  return shared("barrier", { parameters: ["i32"] }, (f) => {
     const threads = f.parameter(0, "i32");
-    const patience = f.parameter(1, "i32");
     const generation = f.let(atomicLoad(i32(control.generation)));
     f.if(
       scalar("i32.eq", add(atomicAdd(i32(control.arrived), i32(1)), 1), threads),
@@ -51,21 +50,21 @@ function emitBarrier(): FunctionBuilder {
       },
       () => {
         const unchanged = scalar("i32.eq", atomicLoad(i32(control.generation)), generation);
-        const left = f.let(patience);
+        const failures = f.let(atomicLoad(i32(control.failures)));
+        const left = f.let(select(scalar("i32.lt_s", failures, i32(polls.failures)), i32(polls.usual), i32(polls.doubtful)));
         f.while(scalar("i32.and", unchanged, scalar("i32.ne", left, i32(0))), () => f.set(left, add(left, -1)));
         f.if(
           unchanged,
           () => {
+            f.drop(atomicAdd(i32(control.failures), i32(1)));
             f.drop(atomicAdd(i32(control.sleepers), i32(1)));
             f.while(unchanged, () => f.drop(atomicWait(i32(control.generation), generation)));
             f.drop(atomicAdd(i32(control.sleepers), i32(-1)));
-            f.if(scalar("i32.gt_s", patience, i32(polls.least)), () => f.set(patience, scalar("i32.shr_u", patience, i32(1))));
           },
-          () => f.if(scalar("i32.lt_s", patience, i32(polls.most)), () => f.set(patience, scalar("i32.shl", patience, i32(1)))),
+          () => f.if(scalar("i32.gt_s", failures, i32(0)), () => f.drop(atomicAdd(i32(control.failures), i32(-1)))),
         );
       },
     );
-    f.result(patience);
   });
 }
 
@@ -76,11 +75,10 @@ export function emitRun(module: ModuleBuilder): void {
     const record = f.let(f.parameter(0, "i32"));
     const thread = f.parameter(2, "i32");
     const threads = f.parameter(3, "i32");
-    const patience = f.let(i32(polls.first));
     const several = f.let(scalar("i32.gt_s", threads, i32(1)));
     const pitch = f.local("i32");
     f.while(scalar("i32.lt_u", record, f.parameter(1, "i32")), () => {
-      f.if(scalar("i32.and", several, loadI32(record, 8)), () => f.set(patience, callFor("i32", barrier, threads, patience)));
+      f.if(scalar("i32.and", several, loadI32(record, 8)), () => f.call(barrier, threads));
       f.set(pitch, loadI32(record, 12));
       f.if(
         pitch,
@@ -89,7 +87,7 @@ export function emitRun(module: ModuleBuilder): void {
       );
       f.set(record, add(record, recordWords * 4));
     });
-    f.if(several, () => f.drop(callFor("i32", barrier, threads, patience)));
+    f.if(several, () => f.call(barrier, threads));
   });
   module.export("run", run);
 }
