@@ -162,7 +162,7 @@ const oneHot: Rewrite = (node, preparation) => {
 
 /** Order among 64-bit unsigned integers is that of signed ones with the first bit turned. */
 const orderUnsigned: Rewrite = (node, preparation) => {
-  if (!["ArgMax", "ArgMin", "ReduceMax", "ReduceMin", "TopK"].includes(node.op)) return undefined;
+  if (!["ArgMax", "ArgMin", "TopK"].includes(node.op)) return undefined;
   if (preparation.type(node.inputs[0])?.dtype !== "uint64") return undefined;
   const bit = preparation.constant(`${node.name}_bit`, { dtype: "uint64", shape: [], data: BigUint64Array.of(1n << 63n) });
   const to = (dtype: DType): Attributes => ({ to: intValue(elementTypeCodes[dtype]) });

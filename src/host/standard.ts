@@ -1,25 +1,11 @@
 /** Rewrites of what ONNX Runtime computes otherwise than the standard says, or not for all of its types. */
 
-import { elementTypeCodes } from "../frontend/onnx/tensor.js";
-import { type Attributes, floatAttribute, intAttribute, intsAttribute, type Node, stringAttribute } from "../graph/graph.js";
-import { type DType, elementCount, fromNumbers, int64Tensor, isFloat } from "../graph/tensor.js";
-import type { Preparation, Rewrite } from "./prepare.js";
-
-/** Makes the nodes of one rewrite: each call adds one and gives its output, which is `output` where that is named. */
-function maker(preparation: Preparation, node: Node) {
-  const nodes: Node[] = [];
-  const add = (op: string, inputs: readonly string[], attributes: Attributes = {}, output?: string): string => {
-    const value = output ?? preparation.fresh(`${node.outputs[0]}_${op.toLowerCase()}`);
-    nodes.push(preparation.node(op, inputs, value, attributes));
-    return value;
-  };
-  const to = (dtype: DType): Attributes => ({ to: { type: "int", value: elementTypeCodes[dtype] } });
-  const constant = (dtype: DType, shape: readonly number[], values: readonly number[]): string =>
-    preparation.constant(`${node.outputs[0]}_value`, fromNumbers(dtype, shape, values));
-  const integers = (values: readonly number[]): string =>
-    preparation.constant(`${node.outputs[0]}_list`, int64Tensor([values.length], values));
-  return { nodes, add, to, constant, integers };
-}
+import { type Attributes, floatAttribute, intAttribute, intsAttribute, stringAttribute } from "../graph/graph.js";
+import { type DType, elementCount, isFloat } from "../graph/tensor.js";
+import { lacksKernel } from "./kernels.js";
+import { maker } from "./maker.js";
+import { intsValue, type Rewrite } from "./prepare.js";
+import { wideClip, wideExtreme, wideReduction } from "./wide.js";
 
 /** Signed integers are shifted as unsigned ones; negative ones to the right by way of their complement. */
 const signedShift: Rewrite = (node, preparation) => {
@@ -178,7 +164,39 @@ const anyLocale: Rewrite = (node) =>
     ? [{ ...node, attributes: { ...node.attributes, locale: { type: "string", value: "C.UTF-8" } } }]
     : undefined;
 
+/** Blocks of any element type: a Reshape, a Transpose and a Reshape. */
+const blocks: Rewrite = (node, preparation) => {
+  const [input, output] = [node.inputs[0], node.outputs[0]];
+  const [shape, target] = [input, output].map((value) => preparation.shape(value));
+  const dtype = preparation.type(input)?.dtype;
+  if (!shape || !target || !dtype || !["DepthToSpace", "SpaceToDepth"].includes(node.op) || !lacksKernel(node.op, dtype)) return undefined;
+  const { nodes, add, integers } = maker(preparation, node);
+  const size = intAttribute(node.attributes, "blocksize", 1);
+  const [batch, channels, height, width] = shape;
+  const isColumnRowDepth = stringAttribute(node.attributes, "mode", "DCR") === "CRD";
+  const depth = channels / size ** 2;
+  const [split, perm] =
+    node.op === "SpaceToDepth"
+      ? [[batch, channels, height / size, size, width / size, size], isColumnRowDepth ? [0, 1, 3, 5, 2, 4] : [0, 3, 5, 1, 2, 4]]
+      : isColumnRowDepth
+        ? [
+            [batch, depth, size, size, height, width],
+            [0, 1, 4, 2, 5, 3],
+          ]
+        : [
+            [batch, size, size, depth, height, width],
+            [0, 3, 4, 1, 5, 2],
+          ];
+  const turned = add("Transpose", [add("Reshape", [input, integers(split)])], { perm: intsValue(perm) });
+  add("Reshape", [turned, integers(target)], {}, output);
+  return nodes;
+};
+
 export const standardForms: readonly Rewrite[] = [
+  blocks,
+  wideExtreme,
+  wideClip,
+  wideReduction,
   anyLocale,
   scaledSwish,
   anyEye,

@@ -23,4 +23,49 @@ describe("what ONNX Runtime lacks, on the host", () => {
     const same = await run(`input %x: ${dtype}[2, 2] %y: ${dtype}[2, 2] = EyeLike(%x) @y`, dtype, [2, 2], [0, 1, 1, 0]);
     expect([same.dtype, ...toNumbers(same)]).toEqual([dtype, 1, 0, 0, 1]);
   });
+
+  const ends: Partial<Record<DType, readonly number[]>> = {
+    int64: [5, 2 ** 31, -5, -(2 ** 31) - 7, 2 ** 40, 2 ** 40 + 2 ** 31, -(2 ** 62), 2 ** 62],
+    uint64: [5, 2 ** 31, 2 ** 63, 2 ** 63 + 2 ** 31, 2 ** 40, 2 ** 40 + 2 ** 31, 0, 2 ** 62],
+    uint32: [5, 2 ** 31, 2 ** 32 - 1, 2 ** 31 - 1, 0, 1, 2 ** 31 + 7, 2 ** 31 + 9],
+  };
+  test.each(["int64", "uint64", "uint32"] as const)("least and greatest of %s whose words have a first bit", async (dtype) => {
+    const values = ends[dtype]!;
+    const type = (...shape: number[]) => `${dtype}[${shape.join(", ")}]`;
+    for (const [word, best] of [
+      ["Min", Math.min],
+      ["Max", Math.max],
+    ] as const) {
+      const others = values.toReversed();
+      const pairs = `input %x: ${type(8)} const %k: ${type(8)} = [${others.join(", ")}] %y: ${type(8)} = ${word}(%x, %k) @y`;
+      expect(toNumbers(await run(pairs, dtype, [8], values))).toEqual(values.map((value, index) => best(value, others[index])));
+      for (const axis of [0, 1]) {
+        const columns = `input %x: ${type(2, 4)} const %a: int64[1] = [${axis}] %y: ${type(axis === 0 ? 4 : 2)} = Reduce${word}(%x, %a) {keepdims = 0} @y`;
+        const groups = Array.from({ length: axis === 0 ? 4 : 2 }, (_, place) =>
+          values.filter((_, index) => (axis === 0 ? index % 4 : Math.floor(index / 4)) === place),
+        );
+        expect(toNumbers(await run(columns, dtype, [2, 4], values))).toEqual(groups.map((group) => best(...group)));
+      }
+    }
+    const [low, high] = [5, 2 ** 31 + 5];
+    const clip = `input %x: ${type(8)} const %l: ${dtype}[] = [${low}] const %h: ${dtype}[] = [${high}] %y: ${type(8)} = Clip(%x, %l, %h) @y`;
+    expect(toNumbers(await run(clip, dtype, [8], values))).toEqual(values.map((value) => Math.min(high, Math.max(low, value))));
+  });
+
+  test.each(["DCR", "CRD"])("DepthToSpace of integers, %s, is undone by its opposite", async (mode) => {
+    const values = Array.from({ length: 48 }, (_, index) => 2 ** 40 + index);
+    const spread = await run(
+      `input %x: int64[1, 12, 2, 2] %y: int64[1, 3, 4, 4] = DepthToSpace(%x) {blocksize = 2, mode = "${mode}"} @y`,
+      "int64",
+      [1, 12, 2, 2],
+      values,
+    );
+    const plain = await run(
+      `input %x: float32[1, 12, 2, 2] %y: float32[1, 3, 4, 4] = DepthToSpace(%x) {blocksize = 2, mode = "${mode}"} @y`,
+      "float32",
+      [1, 12, 2, 2],
+      values.map((value) => value - 2 ** 40),
+    );
+    expect(toNumbers(spread).map((value) => value - 2 ** 40)).toEqual(toNumbers(plain));
+  });
 });

@@ -39,7 +39,7 @@ const modes: readonly (readonly string[])[] = [
 ];
 
 const furtherTypes: readonly DType[] = [
-  ...(["float32", "bfloat16", "float16", "float64", "bool"] as const),
+  ...(["float32", "bfloat16", "float16", "float64", "bool", "uint16"] as const),
   ...(["int32", "int64", "uint64", "uint32", "int16", "uint8", "int8"] as const),
 ];
 
@@ -59,7 +59,7 @@ export function randomCase(seed: number, only?: readonly string[]): RandomCase {
   const placement = draw.pick(["placed", "forced", "forced", "mixed"] as const);
   const names = grown.graph.nodes.map((node) => node.name);
   const kept = placement === "mixed" ? names.filter(() => draw.chance(0.3)) : [];
-  const fastMath = draw.pick(modes);
+  const fastMath = grown.far ? ["none"] : draw.pick(modes);
   const variant = randomVariant(draw, batch);
   const options: CompileOptions = {
     fastMath,

@@ -34,6 +34,8 @@ export interface Grown {
   readonly inputs: ReadonlyMap<string, Tensor>;
   /** Values that are not exact, or float constants: what a 16-bit mode may round. */
   readonly rounded: ReadonlySet<string>;
+  /** Holds numbers that no FLOAT16 is near to. */
+  readonly far: boolean;
 }
 
 export type Attribute = Attributes[string];
@@ -60,9 +62,29 @@ export const integerLimits: Partial<Record<DType, number>> = {
   uint64: 2 ** 50,
 };
 
+/** Float values that every 16-bit type holds, at the ends of what it holds. */
+const floatEnds = [
+  ...[Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN, -0, 0],
+  ...[2 ** -14, -(2 ** -14), 2 ** -24, 65280, -65280, 32768, 1, -1],
+];
+/** And those that only FP32 and BFLOAT16 hold. */
+const farFloats = [2 ** 127, -(2 ** 127), 1.9921875 * 2 ** 127, 2 ** -126, -(2 ** -126), 2 ** -130];
+
+/** The least and the greatest value of an integer type that a double holds. */
+function integerEnds(dtype: DType): readonly [low: number, high: number] {
+  const bits = Number(/\d+$/.exec(dtype)?.[0]);
+  const high = dtype.startsWith("u") ? 2 ** bits : 2 ** (bits - 1);
+  return [dtype.startsWith("u") ? 0 : -high, high - (bits === 64 ? 2 ** 11 : 1)];
+}
+
 export class Grower {
   readonly draw: Draw;
-  readonly values: Value[] = [];
+  values: Value[] = [];
+  /** Values beyond the bounds that are told of them, for recipes that `beyond` runs. */
+  private wild: Value[] = [];
+  private isWild = false;
+  /** Whether some values are so far out that FP32 alone holds them. */
+  private isFar = false;
   /** Values that no node reads. */
   private readonly unread = new Set<string>();
   private readonly hidden = new Set<string>();
@@ -101,6 +123,20 @@ export class Grower {
     return this.draw.pick(this.draw.chance(0.1) ? longExtents : extents);
   }
 
+  /**
+   * Runs a recipe whose operators take any value whatever, among values of their own: infinities, NaN, zeros of either sign, subnormals, the
+   * ends of integer types. What it makes is among them.
+   */
+  beyond<T>(recipe: () => T): T {
+    const plain = this.values;
+    [this.values, this.isWild] = [this.wild, true];
+    try {
+      return recipe();
+    } finally {
+      [this.values, this.wild, this.isWild] = [plain, this.values, false];
+    }
+  }
+
   /** With the batch in front, if there is one. */
   shape(rank = this.draw.pick([0, 1, 2, 2, 3, 3, 4, 4, 5])): number[] {
     const own = Math.max(rank, this.firstAxis);
@@ -113,6 +149,7 @@ export class Grower {
   /** Elements of a type: floats on a grid if exact, else normal; integers up to 20; bools. */
   elements(dtype: DType, shape: readonly number[], exact: boolean, scale = 1): { tensor: Tensor; bounds: Bounds } {
     const count = elementCount(shape);
+    if (this.isWild && dtype !== "bool") return this.wildElements(dtype, shape);
     if (dtype === "bool") {
       const values = Array.from({ length: count }, () => this.draw.integer(0, 1));
       return { tensor: fromNumbers(dtype, shape, values), bounds: { low: 0, high: 1, exact: true } };
@@ -129,6 +166,21 @@ export class Grower {
       : this.draw.normals(count, scale).map((value) => Math.max(-4 * scale, Math.min(4 * scale, value)));
     const most = exact ? 4 : 4 * scale;
     return { tensor: fromNumbers(dtype, shape, values), bounds: { low: -most, high: most, exact } };
+  }
+
+  private wildElements(dtype: DType, shape: readonly number[]): { tensor: Tensor; bounds: Bounds } {
+    const count = elementCount(shape);
+    if (isFloat(dtype)) {
+      const far = dtype === "float32" && this.draw.chance(0.2);
+      this.isFar ||= far;
+      const ends = far ? [...floatEnds, ...farFloats] : floatEnds;
+      const values = Array.from({ length: count }, () => (this.draw.chance(0.5) ? this.draw.pick(ends) : this.draw.integer(-31, 31) / 8));
+      return { tensor: fromNumbers(dtype, shape, values), bounds: { low: -4, high: 4, exact: true } };
+    }
+    const [low, high] = integerEnds(dtype);
+    const one = () => this.draw.pick([low, high, low / 2, high / 2, 0, 1, this.draw.integer(0, 20), this.draw.real(low, high)]);
+    const values = Array.from({ length: count }, () => Math.trunc(one()));
+    return { tensor: fromNumbers(dtype, shape, values), bounds: { low: dtype.startsWith("u") ? 0 : -4, high: 4, exact: true } };
   }
 
   input(dtype: DType, shape: readonly number[] = this.shape(), exact = dtype === "float64" || this.draw.chance(0.4)): Value {
@@ -270,7 +322,7 @@ export class Grower {
     const constants = new Map([...this.constants].filter(([name]) => used.has(name)));
     const types = new Map([...this.types].filter(([name]) => used.has(name)));
     const graph: Graph = { name: "random", inputs: [...inputs.keys()], outputs, nodes: this.nodes, types, constants };
-    return { graph, inputs, rounded: this.rounded };
+    return { graph, inputs, rounded: this.rounded, far: this.isFar };
   }
 
   /** Hides a value from later nodes, and from the outputs: one that another batch would change. */

@@ -5,6 +5,7 @@ import { pointwise } from "./pointwise.js";
 import { rare } from "./rare.js";
 import type { Recipe } from "./recipe.js";
 import { reduction } from "./reduce.js";
+import { wild } from "./wild.js";
 import { windows } from "./window.js";
 
 export type { Recipe } from "./recipe.js";
@@ -17,6 +18,7 @@ const families: readonly (readonly [Readonly<Record<string, Recipe>>, weight: nu
   [windows, 2],
   [reduction, 2],
   [rare, 1],
+  [wild, 1],
 ];
 
 export const recipes: Readonly<Record<string, Recipe>> = Object.assign({}, ...families.map(([family]) => family));

@@ -5,8 +5,10 @@ import type { Recipe } from "./recipe.js";
 
 const movedTypes: readonly DType[] = [
   ...(["float32", "float16", "bfloat16", "float64", "bool"] as const),
-  ...(["int32", "uint8", "int64", "int8", "uint64", "int16", "uint32"] as const),
+  ...(["int32", "uint8", "int64", "int8", "uint64", "int16", "uint32", "uint16"] as const),
 ];
+
+const isMoved = ({ dtype }: Value): boolean => movedTypes.includes(dtype);
 
 function anyValue(grower: Grower, leastRank = 0, mostRank = 5): Value | undefined {
   return grower.find(({ dtype, shape }) => movedTypes.includes(dtype) && shape.length >= leastRank && shape.length <= mostRank);
@@ -93,7 +95,7 @@ function slice(grower: Grower): unknown {
 
 function pad(grower: Grower): unknown {
   const x = anyValue(grower, grower.firstAxis + 1);
-  if (x === undefined || !["float32", "float16", "int32", "int64"].includes(x.dtype)) return undefined;
+  if (x === undefined || x.dtype === "float64") return undefined;
   const { draw } = grower;
   const mode = draw.pick(["constant", "constant", "reflect", "edge", "wrap"]);
   const chosen = draw.some(grower.axesOf(x));
@@ -103,7 +105,10 @@ function pad(grower: Grower): unknown {
     return draw.integer(mode === "constant" && x.shape[axis] > 2 && draw.chance(0.15) ? -1 : 0, Math.max(0, Math.min(3, most)));
   };
   const [begins, ends] = [0, 1].map(() => x.shape.map((_, axis) => (chosen.includes(axis) ? amount(axis) : 0)));
-  const value = mode === "constant" && draw.chance(0.5) ? grower.scalar(x.dtype, draw.integer(-3, 3)) : undefined;
+  const value =
+    mode === "constant" && draw.chance(0.5)
+      ? grower.scalar(x.dtype, x.dtype === "bool" ? 1 : draw.integer(x.dtype.startsWith("u") ? 0 : -3, 3))
+      : undefined;
   const some = draw.chance(0.3);
   const pads = some ? [...chosen.map((axis) => begins[axis]), ...chosen.map((axis) => ends[axis])] : [...begins, ...ends];
   const axes = some ? grower.integers(chosen) : undefined;
@@ -129,13 +134,13 @@ function tile(grower: Grower): unknown {
 }
 
 function depthToSpace(grower: Grower): unknown {
-  const x = grower.find(({ dtype, shape }) => dtype === "float32" && shape.length === 4 && shape[1] % 4 === 0);
+  const x = grower.find((value) => isMoved(value) && value.shape.length === 4 && value.shape[1] % 4 === 0);
   return x && grower.node("DepthToSpace", [x], { blocksize: int(2), mode: text(grower.draw.pick(["DCR", "CRD"])) }, x);
 }
 
 function spaceToDepth(grower: Grower): unknown {
   const fits = (block: number) => (value: Value) =>
-    value.dtype === "float32" && value.shape.length === 4 && value.shape[2] % block === 0 && value.shape[3] % block === 0;
+    isMoved(value) && value.shape.length === 4 && value.shape[2] % block === 0 && value.shape[3] % block === 0;
   const block = grower.draw.pick([2, 3]);
   const x = grower.find(fits(block));
   return x && grower.node("SpaceToDepth", [x], { blocksize: int(block) }, x);
@@ -215,9 +220,7 @@ function unsqueeze(grower: Grower): unknown {
 }
 
 function trilu(grower: Grower): unknown {
-  const x = grower.find(
-    ({ dtype, shape }) => ["float32", "int64", "bool", "uint64"].includes(dtype) && shape.length >= grower.firstAxis + 2,
-  );
+  const x = grower.find((value) => isMoved(value) && value.shape.length >= grower.firstAxis + 2);
   if (x === undefined) return undefined;
   const bounds = { low: Math.min(0, x.low), high: Math.max(0, x.high), exact: x.exact };
   const inputs = grower.draw.chance(0.5) ? [x] : [x, grower.fixed(fromNumbers("int64", [], [grower.draw.integer(-3, 3)]), bounds)];
@@ -249,7 +252,7 @@ function resize(grower: Grower): unknown {
 }
 
 function scatterElements(grower: Grower): unknown {
-  const x = grower.find(({ dtype, shape }) => dtype === "float32" && shape.length >= 1 && shape.length <= 3 && elementCount(shape) < 500);
+  const x = grower.find((value) => isMoved(value) && value.shape.length >= 1 && value.shape.length <= 3 && elementCount(value.shape) < 500);
   const axis = x && axisOf(grower, x);
   if (x === undefined || axis === undefined || grower.firstAxis === 1) return undefined;
   // Along the axis each index once, so that the order of writing does not matter.
@@ -258,7 +261,7 @@ function scatterElements(grower: Grower): unknown {
   const order = grower.draw.shuffle(Array.from({ length: x.shape[axis] }, (_, index) => index)).slice(0, count);
   const inner = elementCount(shape.slice(axis + 1));
   const indices = Array.from({ length: elementCount(shape) }, (_, index) => order[Math.floor(index / inner) % count]);
-  const updates = grower.input("float32", shape);
+  const updates = grower.input(x.dtype, shape);
   const bounds = { low: Math.min(x.low, updates.low), high: Math.max(x.high, updates.high), exact: x.exact && updates.exact };
   return grower.node("ScatterElements", [x, grower.integers(indices, shape), updates], { axis: int(axis) }, bounds);
 }
@@ -276,10 +279,11 @@ function oneHot(grower: Grower): unknown {
 }
 
 function reverseSequence(grower: Grower): unknown {
-  const x = grower.find(({ dtype, shape }) => dtype === "float32" && shape.length >= 2);
+  const x = grower.find((value) => isMoved(value) && value.shape.length >= 2);
   if (x === undefined || grower.firstAxis === 1) return undefined;
-  const lengths = Array.from({ length: x.shape[1] }, () => grower.draw.integer(1, x.shape[0]));
-  return grower.node("ReverseSequence", [x, grower.integers(lengths)], { time_axis: int(0), batch_axis: int(1) }, x);
+  const [time, batch] = grower.draw.shuffle([0, 1]);
+  const lengths = Array.from({ length: x.shape[batch] }, () => grower.draw.integer(1, x.shape[time]));
+  return grower.node("ReverseSequence", [x, grower.integers(lengths)], { time_axis: int(time), batch_axis: int(batch) }, x);
 }
 
 const sizes = { low: 0, high: 20_000, exact: true };

@@ -19,7 +19,7 @@ interface Unary {
   attributes?(draw: Draw): Attributes;
 }
 
-const signedTypes: readonly DType[] = [...floatTypes, "int32", "int8"];
+const signedTypes: readonly DType[] = [...floatTypes, "int32", "int8", "int16"];
 const truth: Bounds = { low: 0, high: 1, exact: true };
 
 const rising =
@@ -55,9 +55,13 @@ const unaries: Readonly<Record<string, Unary>> = {
   },
   Mish: { of: from(-0.4) },
   Gelu: { of: from(-0.2), attributes: (draw) => ({ approximate: text(draw.pick(["none", "tanh"])) }) },
-  Abs: { of: (low, high) => [Math.max(low, -high, 0), Math.max(-low, high)], exact: true, types: [...signedTypes, "int64"] },
+  Abs: {
+    of: (low, high) => [Math.max(low, -high, 0), Math.max(-low, high)],
+    exact: true,
+    types: [...signedTypes, "int64", "uint8", "uint16", "uint32", "uint64"],
+  },
   Neg: { of: falling((x) => -x), exact: true, types: [...signedTypes, "int64"] },
-  Sign: { of: always(-1, 1), exact: true, jumps: true, types: signedTypes },
+  Sign: { of: always(-1, 1), exact: true, jumps: true, types: [...signedTypes, "uint8", "uint16", "uint32"] },
   Floor: { of: rising(Math.floor), exact: true, jumps: true },
   Ceil: { of: rising(Math.ceil), exact: true, jumps: true },
   Round: { of: (low, high) => [Math.floor(low), Math.ceil(high)], exact: true, jumps: true },
@@ -78,10 +82,19 @@ const unaries: Readonly<Record<string, Unary>> = {
   Acosh: { domain: [1.25, LIMIT], of: rising(Math.acosh) },
   Atanh: { domain: [-0.9, 0.9], of: rising(Math.atanh) },
   IsNaN: { of: always(0, 1), exact: true },
-  IsInf: { of: always(0, 1), exact: true, types: ["float32"] },
+  IsInf: {
+    of: always(0, 1),
+    exact: true,
+    types: floatTypes,
+    attributes: (draw) => ({ detect_negative: int(draw.integer(0, 1)), detect_positive: int(1) }),
+  },
   Not: { of: always(0, 1), types: ["bool"] },
-  BitwiseNot: { of: falling((x) => -x - 1), types: ["int32", "int16", "int8", "int64"] },
-  Identity: { of: rising((x) => x), exact: true, types: [...signedTypes, "bool", "int64", "uint8"] },
+  BitwiseNot: { of: falling((x) => -x - 1), types: ["int32", "int16", "int8", "int64", "uint8", "uint16", "uint32", "uint64"] },
+  Identity: {
+    of: rising((x) => x),
+    exact: true,
+    types: [...signedTypes, "bool", "int64", "uint8", "uint16", "uint32", "uint64", "float64"],
+  },
   Dropout: { of: rising((x) => x), exact: true },
 };
 
@@ -96,8 +109,10 @@ function unary(op: string, entry: Unary): Recipe {
   };
 }
 
-const arithmeticTypes: readonly DType[] = [...floatTypes, "int32", "int64", "uint64", "uint32"];
-const orderedTypes: readonly DType[] = [...arithmeticTypes, "int8", "uint8"];
+const arithmeticTypes: readonly DType[] = [
+  ...floatTypes,
+  ...(["int32", "int64", "uint64", "uint32", "int16", "int8", "uint8", "uint16"] as const),
+];
 
 /** The bounds of a result from those of two operands. */
 const arithmetic: Readonly<Record<string, (a: Bounds, b: Bounds) => Range>> = {
@@ -132,8 +147,17 @@ function fits(small: readonly number[], shape: readonly number[]): boolean {
 }
 
 function divide(grower: Grower): unknown {
-  const found = grower.find((value) => floatTypes.includes(value.dtype));
+  const found = grower.find((value) => [...floatTypes, "int32", "uint8", "int16", "uint32"].includes(value.dtype));
   if (found === undefined) return undefined;
+  if (!isFloat(found.dtype)) {
+    const most = Math.max(-found.low, found.high);
+    return grower.node(
+      "Div",
+      [found, grower.scalar(found.dtype, grower.draw.integer(1, 9))],
+      {},
+      { low: -most * Number(found.low < 0), high: most, exact: true },
+    );
+  }
   const a = grower.fit(found, -LIMIT, LIMIT);
   const b = grower.fit(operandFor(grower, a), 0.5, 4);
   const most = Math.max(-a.low, a.high) / b.low;
@@ -182,7 +206,7 @@ function compare(op: string, types: readonly DType[]): Recipe {
 
 function bitwise(op: string): Recipe {
   return (grower) => {
-    const a = grower.find((value) => ["int32", "int16", "int8", "uint8", "int64", "uint64"].includes(value.dtype));
+    const a = grower.find((value) => ["int32", "int16", "int8", "uint8", "int64", "uint64", "uint32", "uint16"].includes(value.dtype));
     if (a === undefined) return undefined;
     const b = operandFor(grower, a);
     const most = 2 ** Math.ceil(Math.log2(Math.max(2, -a.low, a.high, -b.low, b.high) + 1));
@@ -191,7 +215,7 @@ function bitwise(op: string): Recipe {
 }
 
 function shift(grower: Grower): unknown {
-  const a = grower.find((value) => value.dtype === "uint8" || value.dtype === "uint32");
+  const a = grower.find((value) => ["uint8", "uint16", "uint32"].includes(value.dtype));
   if (a === undefined) return undefined;
   const direction = grower.draw.pick(["LEFT", "RIGHT"]);
   const by = direction === "LEFT" ? 1 : grower.draw.integer(1, 4);
@@ -221,7 +245,7 @@ const summed = (values: readonly Bounds[]): Bounds => ({
 });
 
 function clip(grower: Grower): unknown {
-  const x = grower.find((value) => orderedTypes.includes(value.dtype));
+  const x = grower.find((value) => arithmeticTypes.includes(value.dtype));
   if (x === undefined) return undefined;
   const unit = isFloat(x.dtype) ? 8 : 1;
   const [low, high] = [grower.draw.integer(isFloat(x.dtype) || !x.dtype.startsWith("u") ? -8 : 0, 4), grower.draw.integer(5, 16)].map(
@@ -248,7 +272,7 @@ function clip(grower: Grower): unknown {
 }
 
 function choose(grower: Grower): unknown {
-  const a = grower.find((value) => [...arithmeticTypes, "uint8", "float64"].includes(value.dtype));
+  const a = grower.find((value) => [...arithmeticTypes, "float64", "bool"].includes(value.dtype));
   if (a === undefined) return undefined;
   const b = operandFor(grower, a);
   const condition = operandFor(grower, a, { dtype: "bool" });
@@ -293,14 +317,14 @@ export const pointwise: Readonly<Record<string, Recipe>> = {
   Mod: remainder,
   Sum: variadic("Sum", floatTypes, summed),
   Mean: variadic("Mean", floatTypes, (values) => ({ ...union(values), exact: false })),
-  Max: variadic("Max", orderedTypes, union),
-  Min: variadic("Min", orderedTypes, union),
+  Max: variadic("Max", arithmeticTypes, union),
+  Min: variadic("Min", arithmeticTypes, union),
   Clip: clip,
   Where: choose,
   Cast: cast(false),
   CastLike: cast(true),
-  Equal: compare("Equal", [...orderedTypes, "bool"]),
-  ...Object.fromEntries(["Greater", "GreaterOrEqual", "Less", "LessOrEqual"].map((op) => [op, compare(op, orderedTypes)])),
+  Equal: compare("Equal", [...arithmeticTypes, "bool"]),
+  ...Object.fromEntries(["Greater", "GreaterOrEqual", "Less", "LessOrEqual"].map((op) => [op, compare(op, arithmeticTypes)])),
   ...Object.fromEntries(["And", "Or", "Xor"].map((op) => [op, compare(op, ["bool"])])),
   ...Object.fromEntries(["BitwiseAnd", "BitwiseOr", "BitwiseXor"].map((op) => [op, bitwise(op)])),
   BitShift: shift,

@@ -3,7 +3,7 @@ import { elementCount, fromNumbers } from "../../../src/graph/tensor.js";
 import { type Attribute, float, floatTypes, type Grower, int, ints, LIMIT, text, type Value } from "../grower.js";
 import type { Recipe } from "./recipe.js";
 
-const moved = ["float32", "int32", "int64", "bool"] as const;
+const moved = ["float32", "float16", "bfloat16", "int32", "int64", "bool", "uint8", "int8", "int16", "uint16"] as const;
 
 function floats(grower: Grower, ranks: readonly number[]): Value {
   const found = grower.find(({ dtype, shape }) => dtype === "float32" && ranks.includes(shape.length));
@@ -27,11 +27,11 @@ function gatherND(grower: Grower): unknown {
 }
 
 function scatterND(grower: Grower): unknown {
-  const x = grower.find(({ dtype, shape }) => dtype === "float32" && shape.length >= 1 && shape.length <= 4);
+  const x = grower.find(({ dtype, shape }) => moved.some((type) => type === dtype) && shape.length >= 1 && shape.length <= 4);
   if (x === undefined || grower.firstAxis === 1) return undefined;
   const count = grower.draw.integer(1, x.shape[0]);
   const indices = grower.integers(places(grower, x.shape[0], count), [count, 1]);
-  const updates = grower.input("float32", [count, ...x.shape.slice(1)]);
+  const updates = grower.input(x.dtype, [count, ...x.shape.slice(1)]);
   const bounds = { low: Math.min(x.low, updates.low), high: Math.max(x.high, updates.high), exact: x.exact && updates.exact };
   return grower.node("ScatterND", [x, indices, updates], {}, bounds);
 }
@@ -56,7 +56,12 @@ function centerCropPad(grower: Grower): unknown {
 function eyeLike(grower: Grower): unknown {
   const x = grower.find(({ shape }) => shape.length === 2);
   if (x === undefined || grower.firstAxis === 1) return undefined;
-  return grower.node("EyeLike", [x], { dtype: int(1), k: int(grower.draw.integer(-2, 2)) }, { low: 0, high: 1, exact: true });
+  return grower.node(
+    "EyeLike",
+    [x],
+    { dtype: int(grower.draw.pick([1, 6, 9, 10])), k: int(grower.draw.integer(-2, 2)) },
+    { low: 0, high: 1, exact: true },
+  );
 }
 
 function cumProd(grower: Grower): unknown {
@@ -164,11 +169,11 @@ function affineGrid(grower: Grower): unknown {
 
 /** A cache with new entries, at computed places. */
 function tensorScatter(grower: Grower): unknown {
-  const x = grower.find(({ dtype, shape }) => dtype === "float32" && shape.length >= 3);
+  const x = grower.find(({ dtype, shape }) => moved.some((type) => type === dtype) && shape.length >= 3);
   if (x === undefined || grower.firstAxis === 1) return undefined;
   const axis = x.shape.length - 2;
   const count = grower.draw.integer(1, x.shape[axis]);
-  const updates = grower.input("float32", x.shape.with(axis, count));
+  const updates = grower.input(x.dtype, x.shape.with(axis, count));
   const starts = grower.integers(Array.from({ length: x.shape[0] }, () => grower.draw.integer(0, x.shape[axis] - count)));
   const bounds = { low: Math.min(x.low, updates.low), high: Math.max(x.high, updates.high), exact: x.exact && updates.exact };
   return grower.node("TensorScatter", [x, updates, starts], {}, bounds);

@@ -11,13 +11,15 @@ interface Reduction {
 }
 
 const withIntegers: readonly DType[] = [...floatTypes, "int32"];
+/** What ArgMax and TopK look through. */
+const sought: readonly DType[] = [...withIntegers, "float16", "uint8", "int8", "int16", "uint16", "uint32"];
 const largest = ({ low, high }: Bounds) => Math.max(-low, high);
 
 const reductions: Readonly<Record<string, Reduction>> = {
   ReduceSum: { of: ({ low, high }, count) => [Math.min(low, low * count), Math.max(high, high * count)], types: withIntegers },
   ReduceMean: { of: ({ low, high }) => [low, high] },
-  ReduceMax: { of: ({ low, high }) => [low, high], exact: true, types: [...withIntegers, "uint8", "int8"] },
-  ReduceMin: { of: ({ low, high }) => [low, high], exact: true, types: [...withIntegers, "uint8", "int8"] },
+  ReduceMax: { of: ({ low, high }) => [low, high], exact: true, types: [...withIntegers, "uint8", "int8", "uint32"] },
+  ReduceMin: { of: ({ low, high }) => [low, high], exact: true, types: [...withIntegers, "uint8", "int8", "uint32"] },
   ReduceProd: { domain: [0.75, 1.25], of: (_, count) => [0.75 ** count, 1.25 ** count] },
   ReduceL1: { of: (x, count) => [0, largest(x) * count] },
   ReduceL2: { of: (x, count) => [0, largest(x) * Math.sqrt(count)] },
@@ -73,7 +75,7 @@ function along(
 
 function search(op: string): Recipe {
   return (grower) => {
-    const x = grower.find(({ dtype, shape, exact }) => exact && ["float32", "int32"].includes(dtype) && shape.length > grower.firstAxis);
+    const x = grower.find(({ dtype, shape, exact }) => exact && sought.includes(dtype) && shape.length > grower.firstAxis);
     const axis = x && mixedAxis(grower, x);
     if (x === undefined || axis === undefined) return undefined;
     const size = x.shape.at(axis) ?? 1;
@@ -83,7 +85,7 @@ function search(op: string): Recipe {
 }
 
 function topK(grower: Grower): unknown {
-  const x = grower.find(({ dtype, shape, exact }) => exact && ["float32", "int32"].includes(dtype) && shape.length > grower.firstAxis);
+  const x = grower.find(({ dtype, shape, exact }) => exact && sought.includes(dtype) && shape.length > grower.firstAxis);
   const axis = x && mixedAxis(grower, x);
   if (x === undefined || axis === undefined) return undefined;
   const count = grower.draw.integer(1, x.shape.at(axis) ?? 1);
