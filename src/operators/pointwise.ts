@@ -135,6 +135,12 @@ function absolute(x: Term, use: OperatorUse): Term {
 /** Remainder: with the sign of the divisor, or with `fmod` that of the dividend. */
 function remainder(a: Term, b: Term, use: OperatorUse): Term {
   if (intAttribute(use.attributes, "fmod", 0) === 0 || isUnsigned(use)) return compare("modulo", a, b);
+  if (isInt(use)) {
+    // The least integer has no absolute value.
+    const rest = compare("modulo", a, b);
+    const opposite = compare("not_equal", compare("less", a, 0), compare("less", b, 0));
+    return select(compare("logical_and", compare("not_equal", rest, 0), opposite), subtract(rest, b), rest);
+  }
   const size = compare("modulo", absolute(a, use), absolute(b, use));
   return select(compare("less", a, 0), multiply(size, -1), size);
 }

@@ -41,6 +41,20 @@ describe("special values", () => {
     expect(seen).toEqual([most, least, most, 0]);
   });
 
+  it("the remainder of the least integer, by either sign", async () => {
+    const text = `graph "net" { input %x: float32[4]
+      const %least: int32[4] = [-2147483648, -2147483648, 2147483647, -2147483648]
+      const %b: int32[4] = [10, -10, -10, -1]
+      %n: int32[4] = Cast(%x) {to = 6} @cast
+      %a: int32[4] = BitwiseXor(%n, %least) @flip
+      %r: int32[4] = Mod(%a, %b) {fmod = 1} @mod
+      %y: float32[4] = Cast(%r) {to = 1} @back
+      output %y }`;
+    const { seen, wanted } = await both(text, [4], [0, 0, 0, 0]);
+    expect(seen).toEqual(wanted);
+    expect(seen.map((value) => value + 0)).toEqual([-8, -8, 7, 0]);
+  });
+
   it.each(["reflect", "edge", "wrap"])("a border in mode %s shows nothing of what is cut off at the other end", async (mode) => {
     const text = `graph "net" { input %x: float32[6]
       const %pads: int64[2] = [2, -1]

@@ -14,7 +14,7 @@ const anyType: Readonly<Record<string, Recipe>> = {
   ...pick(movement, ["Transpose", "Concat", "Split", "Slice", "Pad", "Expand", "Tile", "Gather", "GatherElements", "Reshape", "Trilu"]),
   ...pick(movement, ["DepthToSpace", "SpaceToDepth", "ReverseSequence", "ScatterElements"]),
   ...pick(rare, ["GatherND", "ScatterND", "Compress"]),
-  ...pick(pointwise, ["Abs", "Neg", "Relu", "Identity", "Max", "Min", "Clip", "Where"]),
+  ...pick(pointwise, ["Abs", "Neg", "Relu", "Identity", "Max", "Min", "Where"]),
   ...pick(pointwise, ["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"]),
   Cast: cast,
 };
@@ -23,7 +23,7 @@ const ofFloats: Readonly<Record<string, Recipe>> = pick(pointwise, ["IsNaN", "Is
 
 /** Integers wrap at their width; what ONNX Runtime makes of a sum that does not fit is up to its compiler. */
 const ofIntegers: Readonly<Record<string, Recipe>> = {
-  ...pick(pointwise, ["Add", "Sub", "Mul", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift", "Mod"]),
+  ...pick(pointwise, ["Add", "Sub", "Mul", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitwiseNot", "BitShift", "Mod", "Clip"]),
   ...pick(reduction, ["ReduceMax", "ReduceMin", "ArgMax", "ArgMin", "TopK", "CumSum"]),
 };
 
