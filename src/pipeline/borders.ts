@@ -42,6 +42,8 @@ export interface CutProblem extends Dag {
 /** A downset with what its use as a border costs. */
 export interface Border {
   readonly set: NodeSet;
+  /** The members and what their outputs go to. */
+  readonly reach: NodeSet;
   readonly work: number;
   readonly size: number;
   /** The most that a member needs while it runs. */
@@ -58,8 +60,11 @@ export function borderOf({ nodes, successors }: CutProblem, set: NodeSet): Borde
   const members = [...nodes.keys()].filter((node) => has(set, node));
   const crossing = members.filter((node) => successors[node].some((target) => !has(set, target)));
   const sum = (list: readonly number[], of: (node: CutNode) => number) => list.reduce((total, node) => total + of(nodes[node]), 0);
+  const reach = set.slice();
+  for (const node of crossing) for (const target of successors[node]) reach[target >>> 5] |= 1 << (target & 31);
   return {
     set,
+    reach,
     work: sum(members, (node) => node.work),
     size: sum(members, (node) => node.size),
     live: members.reduce((most, node) => Math.max(most, nodes[node].live ?? 0), 0),
@@ -69,9 +74,14 @@ export function borderOf({ nodes, successors }: CutProblem, set: NodeSet): Borde
   };
 }
 
+function isWithin(smaller: NodeSet, larger: NodeSet): boolean {
+  for (let index = 0; index < smaller.length; index++) if ((smaller[index] & ~larger[index]) !== 0) return false;
+  return true;
+}
+
 /** Whether a stage can lie between two borders. */
 export function contains(larger: Border, smaller: Border): boolean {
-  return smaller.set.every((word, index) => (word & ~larger.set[index]) === 0);
+  return isWithin(smaller.set, larger.set);
 }
 
 /** Time of a device for so much work and so many bytes beyond its capacity, without what crosses its borders. */
@@ -115,6 +125,15 @@ function byLive(nodes: readonly CutNode[]): readonly number[] {
   }
   return order;
 }
+
+/** Time to move what comes into the stage between two borders and what goes out of it. */
+export function transferBetween(problem: CutProblem, from: Border, to: Border): number {
+  // Nothing crosses both borders: most pairs are told by that without a look at their nodes.
+  return isWithin(from.reach, to.set) ? from.transfer + to.transfer : crossingTotal(problem, from, to, (node) => node.transfer);
+}
+
+/** No `transferBetween` two borders is less: what crosses both of them counts in neither. */
+export const leastTransfer = (from: Border, to: Border) => Math.abs(from.transfer - to.transfer);
 
 /** What comes into the stage between two borders and what goes out of it, added up by `of`. */
 export function crossingTotal({ nodes, successors }: CutProblem, from: Border, to: Border, of: (node: CutNode) => number): number {

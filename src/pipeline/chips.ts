@@ -2,7 +2,17 @@
  * Cuts where devices share the memories of their chips. For a given time it is decided exactly whether a cut keeps within it: dynamic programming over
  * borders for the least traffic of the chip so far. The least such time is found by bisection.
  */
-import { type Border, bytesBeyond, type Chips, type CutProblem, contains, crossingTotal, keepsAll, ownTime } from "./borders.js";
+import {
+  type Border,
+  bytesBeyond,
+  type Chips,
+  type CutProblem,
+  contains,
+  crossingTotal,
+  keepsAll,
+  ownTime,
+  transferBetween,
+} from "./borders.js";
 
 /** A stage that could be: between two borders, by index, with its device's time and the time of its chip's memory. */
 interface Candidate {
@@ -81,7 +91,7 @@ function candidates(problem: CutProblem, chips: Chips, borders: readonly Border[
 function candidate(problem: CutProblem, chips: Chips, borders: readonly Border[], start: number, end: number): Candidate {
   const [from, to] = [borders[start], borders[end]];
   const beyond = bytesBeyond(problem, from, to);
-  const time = ownTime(problem, to.work - from.work, beyond) + crossingTotal(problem, from, to, (node) => node.transfer);
+  const time = ownTime(problem, to.work - from.work, beyond) + transferBetween(problem, from, to);
   const traffic = beyond * chips.excess + crossingTotal(problem, from, to, (node) => node.traffic ?? 0);
   return { start, end, time, traffic, resident: keepsAll(problem, from, to) };
 }

@@ -1,5 +1,5 @@
 /** The fastest chain of borders: dynamic programming over pairs of them, within limits of time that grow until a chain keeps them. */
-import { type Border, bytesBeyond, type CutNode, type CutProblem, crossingTotal, ownTime } from "./borders.js";
+import { type Border, bytesBeyond, type CutNode, type CutProblem, leastTransfer, ownTime, transferBetween } from "./borders.js";
 
 export interface FoundChain {
   /** Time of the slowest stage. */
@@ -98,7 +98,14 @@ function extend(
     for (const end of ends) {
       const work = borders[end].work - begin.work;
       if (work > allowed) break;
-      if (end <= start || Math.max(before, work) >= to.value[end] || !isWithin(words, start * width, end * width, width)) continue;
+      const least = work + leastTransfer(begin, borders[end]);
+      if (
+        end <= start ||
+        least > allowed ||
+        Math.max(before, least) >= to.value[end] ||
+        !isWithin(words, start * width, end * width, width)
+      )
+        continue;
       const cost = timeOf(start, end);
       const value = Math.max(before, cost);
       if (cost > limit || value >= to.value[end]) continue;
@@ -113,8 +120,6 @@ function isWithin(words: Uint32Array, smaller: number, larger: number, width: nu
   return true;
 }
 
-const transferOf = (node: CutNode) => node.transfer;
-
 /** Time of the stage between two borders, by index. */
 type StageTime = (start: number, end: number) => number;
 
@@ -124,7 +129,7 @@ const MOST_KEPT = 2 ** 23;
 function stageTimes(problem: CutProblem, borders: readonly Border[]): StageTime {
   const find: StageTime = (start, end) => {
     const [from, to] = [borders[start], borders[end]];
-    return ownTime(problem, to.work - from.work, bytesBeyond(problem, from, to)) + crossingTotal(problem, from, to, transferOf);
+    return ownTime(problem, to.work - from.work, bytesBeyond(problem, from, to)) + transferBetween(problem, from, to);
   };
   if (borders.length ** 2 > MOST_KEPT) return find;
   const kept = new Float64Array(borders.length ** 2).fill(Number.NaN);
