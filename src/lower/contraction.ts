@@ -9,10 +9,7 @@ import { type Context, writeBox } from "./context.js";
 import { type Grid, inputBand, outputBands, outputBox, tapView, tapWindow, withChannels } from "./grid.js";
 import type { Value } from "./values.js";
 import { type Box, type ChannelTile, subView, tileBoxes, type View } from "./view.js";
-import { type LoadedWeights, loadWeights, shapeOf, type WeightGroup, type WeightSource, weightBytes, weightGroups } from "./weights.js";
-
-/** SBUF bytes a partition up to which a layer's weights are held while its input streams past. */
-const HELD_WEIGHT_BYTES = 40 * 1024;
+import { type LoadedWeights, loadWeights, shapeOf, type WeightGroup, type WeightSource, weightGroups, weightLists } from "./weights.js";
 
 /** The weights of a grid's taps; tap t of the source is the grid's t-th. */
 export function weightSource(
@@ -108,24 +105,13 @@ function partOf(gathering: Gathering, box: Box): View {
 
 export function lowerGrid(convolution: Convolution): void {
   const { context, node, x, grid, source } = convolution;
-  const groups = weightGroups(shapeOf(source));
+  const shape = shapeOf(source);
   const bands = outputBands(context, x, grid, x.shape[0], Math.ceil(x.shape[1] / hardware.sbufPartitions));
-  const isResident = (context.resident.get(source.tensor) ?? 0) >= source.outputOffsets.length;
-  const hold = bands.length > 1 && (isResident || weightBytes(shapeOf(source)) <= HELD_WEIGHT_BYTES);
-  const load = (group: WeightGroup) => loadWeights(context, node.name, source, group);
-  if (!hold) {
-    for (const group of groups) {
-      const weights = load(group);
-      for (const band of bands) {
-        lowerGroup(convolution, group, weights, band);
-        if (bands.length > 1) context.values.forgetFetched();
-      }
+  for (const groups of weightLists(context, source, weightGroups(shape), bands.length > 1)) {
+    const loaded = groups.map((group) => loadWeights(context, node.name, source, group));
+    for (const band of bands) {
+      for (const [index, group] of groups.entries()) lowerGroup(convolution, group, loaded[index], band);
+      if (bands.length > 1) context.values.forgetFetched();
     }
-    return;
-  }
-  const held = groups.map(load);
-  for (const band of bands) {
-    for (const [index, group] of groups.entries()) lowerGroup(convolution, group, held[index], band);
-    context.values.forgetFetched();
   }
 }

@@ -175,7 +175,10 @@ class LayoutChooser {
       case "matmul": {
         const [rows, columns] = [shape.length - 2, shape.length - 1];
         const byWeights = this.#graph.constants.has(node.inputs[1]) && this.#shape(node.inputs[1]).length === 2;
-        const leading = shape.map((_, axis) => axis).slice(byWeights ? 0 : rows, columns);
+        const leading = shape
+          .map((_, axis) => axis)
+          .slice(byWeights ? 0 : rows, columns)
+          .reverse();
         const fit = (layout: Layout) =>
           layout.slice(0, -1).every((axis) => !byWeights && axis < rows) &&
           (layout.at(-1) === columns || leading.some((axis) => axis === layout.at(-1) && shape[axis] >= ROWS_MIN));

@@ -8,7 +8,17 @@ import { deviceElements } from "./constants.js";
 import { type Context, fetchBroadcast, writeBox } from "./context.js";
 import type { Value } from "./values.js";
 import { type Box, type ChannelTile, channelTiles, ONE, type Range, subView, tileBoxes, type View } from "./view.js";
-import { evenOffsets, groupColumns, loadWeights, shapeOf, type WeightSource, weightGroups } from "./weights.js";
+import {
+  evenOffsets,
+  groupColumns,
+  type LoadedWeights,
+  loadWeights,
+  shapeOf,
+  type WeightGroup,
+  type WeightSource,
+  weightGroups,
+  weightLists,
+} from "./weights.js";
 
 /** SBUF bytes a partition for a block of streamed rows. */
 const BLOCK_BYTES = 10 * 1024;
@@ -34,27 +44,30 @@ function columnsByWeights(context: Context, node: Node, x: Value, weights: Tenso
   const tiles = channelTiles(0, x.shape[axis]);
   const streamed = Math.max(1, Math.floor(BLOCK_BYTES / (tiles.length * deviceBytes(x.dtype, "sbuf"))));
   const blocks = [...tileBoxes(rows, context.values.keeps(x) ? elementCount(rows) : streamed)];
-  for (const group of weightGroups(shapeOf(source))) {
-    const loaded = loadWeights(context, node.name, source, group);
-    for (const block of blocks) {
-      const inputs = tiles.map((tile) => context.values.fetch(x, axis, tile.start, tile.count, [...block, ONE]));
-      for (const tile of tileBoxes(
-        block.map((range) => range.size),
-        hardware.movingColumnsMax,
-      )) {
-        const box: Box = [...tile.map((range, index) => ({ ...range, start: range.start + block[index].start })), ONE];
-        const window = tile.map((range) => ({ ...range, start: 0 }));
-        for (const [index, output] of group.outputs.entries()) {
-          const sum = psumTile(
-            context,
-            output.count,
-            tile.map((range) => range.size),
-          );
-          const products = inputs.map((view, k) => ({ stationary: loaded.stationary(k, 0, index), moving: subView(view, tile), window }));
-          accumulate(context, sum, products);
-          writeBox(context, node, { computed: sum }, axis, output.start, output.count, box);
-        }
+  const columnsOfGroup = (group: WeightGroup, loaded: LoadedWeights, block: Box) => {
+    const inputs = tiles.map((tile) => context.values.fetch(x, axis, tile.start, tile.count, [...block, ONE]));
+    for (const tile of tileBoxes(
+      block.map((range) => range.size),
+      hardware.movingColumnsMax,
+    )) {
+      const box: Box = [...tile.map((range, index) => ({ ...range, start: range.start + block[index].start })), ONE];
+      const window = tile.map((range) => ({ ...range, start: 0 }));
+      for (const [index, output] of group.outputs.entries()) {
+        const sum = psumTile(
+          context,
+          output.count,
+          tile.map((range) => range.size),
+        );
+        const products = inputs.map((view, k) => ({ stationary: loaded.stationary(k, 0, index), moving: subView(view, tile), window }));
+        accumulate(context, sum, products);
+        writeBox(context, node, { computed: sum }, axis, output.start, output.count, box);
       }
+    }
+  };
+  for (const groups of weightLists(context, source, weightGroups(shapeOf(source)), blocks.length > 1)) {
+    const loaded = groups.map((group) => loadWeights(context, node.name, source, group));
+    for (const block of blocks) {
+      for (const [index, group] of groups.entries()) columnsOfGroup(group, loaded[index], block);
       if (blocks.length > 1) context.values.forgetFetched();
     }
   }
@@ -66,27 +79,32 @@ function rowsByWeights(context: Context, node: Node, x: Value, weights: Tensor, 
   const source = matrixSource(weights, x);
   const tiles = channelTiles(0, x.shape[axis]);
   const outer = x.shape.slice(0, axis).map((extent, index) => (index === rowAxis ? 1 : extent));
-  for (const group of weightGroups(shapeOf(source), Math.min(hardware.movingColumnsMax, context.pieceElements))) {
-    const loaded = loadWeights(context, node.name, source, group);
+  const rowsOfGroup = (group: WeightGroup, loaded: LoadedWeights, box: Box, rows: ChannelTile) => {
     const columns = groupColumns(group);
     const window = outer.map((_, index) => (index < outer.length - 1 ? ONE : { ...columns, start: 0 }));
+    const sum = psumTile(
+      context,
+      rows.count,
+      window.map(({ size }) => size),
+    );
+    const products = tiles.map((tile, k) => ({
+      stationary: context.values.fetch(x, axis, tile.start, tile.count, [...box, ONE]),
+      moving: { ...loaded.moving(k), dims: window.map(({ size }) => ({ size, stride: size === 1 ? 0 : 1 })) },
+      window,
+    }));
+    accumulate(context, sum, products);
+    writeBox(context, node, { computed: sum }, rowAxis, rows.start, rows.count, [...box, columns]);
+  };
+  const streams = !context.values.keeps(x);
+  const columnsMax = Math.min(hardware.movingColumnsMax, context.pieceElements);
+  for (const groups of weightLists(context, source, weightGroups(shapeOf(source), columnsMax), streams)) {
+    const loaded = groups.map((group) => loadWeights(context, node.name, source, group));
     for (const position of tileBoxes(outer, 1)) {
       for (const rows of channelTiles(0, x.shape[rowAxis], hardware.tensorColumns)) {
         const range: Range = { start: rows.start, size: rows.count, step: 1 };
         const box = position.map((single, index) => (index === rowAxis ? range : single));
-        const sum = psumTile(
-          context,
-          rows.count,
-          window.map(({ size }) => size),
-        );
-        const products = tiles.map((tile, k) => ({
-          stationary: context.values.fetch(x, axis, tile.start, tile.count, [...box, ONE]),
-          moving: { ...loaded.moving(k), dims: window.map(({ size }) => ({ size, stride: size === 1 ? 0 : 1 })) },
-          window,
-        }));
-        accumulate(context, sum, products);
-        writeBox(context, node, { computed: sum }, rowAxis, rows.start, rows.count, [...box, columns]);
-        if (!context.values.keeps(x)) context.values.forgetFetched();
+        for (const [index, group] of groups.entries()) rowsOfGroup(group, loaded[index], box, rows);
+        if (streams) context.values.forgetFetched();
       }
     }
   }

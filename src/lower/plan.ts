@@ -125,7 +125,7 @@ function lives({ graph, windows, wholes }: WindowedGraph, { layouts, aliases, co
       if (shape.length > 5 || elementCount(shape) === 0) return;
       const whole = wholes.get(name) ?? name;
       const bytesOf = (layout: Layout) => chipBytes(deviceTypeOf(dtype, name), shape, layout);
-      const root = map.get(`${aliases.get(whole) ?? ""}${name.slice(whole.length)}`);
+      const root = map.get(memoryOf(name, wholes, aliases));
       life = root ?? { name, bytes: bytesOf(layouts.get(whole) ?? [0]), first: position, last: position, reloadSeconds: 0 };
       life.bytes += (copies.get(whole) ?? []).reduce((sum, axis) => sum + bytesOf([axis]), 0);
       map.set(name, life);
@@ -159,6 +159,12 @@ function lives({ graph, windows, wholes }: WindowedGraph, { layouts, aliases, co
   return { whole: [...new Set(found.values())], windows: [...new Set(parts.values())].filter(({ name }) => read.has(name)) };
 }
 
+/** The value on whose memory another lies, or its own name: a window on that of the same window. */
+export function memoryOf(name: string, wholes: WindowedGraph["wholes"], aliases: Arrangement["aliases"]): string {
+  const whole = wholes.get(name) ?? name;
+  return `${aliases.get(whole) ?? whole}${name.slice(whole.length)}`;
+}
+
 /** What stays on chip. */
 export interface OnChip {
   readonly names: ReadonlySet<string>;
@@ -181,7 +187,7 @@ export function chooseOnChip(windowed: WindowedGraph, arrangement: Arrangement, 
   };
   const found = lives(windowed, arrangement);
   place(found.whole);
-  place(found.windows.filter(({ name }) => !names.has(windows.get(name)?.of ?? "")));
+  place(found.windows.filter(({ name }) => !names.has(memoryOf(windows.get(name)?.of ?? "", wholes, arrangement.aliases))));
   return { names, used };
 }
 

@@ -83,6 +83,36 @@ export function weightGroups(shape: WeightShape, columns?: number): WeightGroup[
   return groups;
 }
 
+/** SBUF bytes a partition of weights that are held while an input which is not on chip streams past them. */
+const HELD_BYTES = 40 * 1024;
+
+/** Groups one after the other that are held together while an input streams past: it is read once for each of these lists. */
+function heldTogether(shape: WeightShape, groups: readonly WeightGroup[], isResident: boolean): WeightGroup[][] {
+  const lists: WeightGroup[][] = [];
+  let left = 0;
+  for (const group of groups) {
+    const bytes = isResident ? 0 : groupBytes(shape, group);
+    if (lists.length === 0 || bytes > left) {
+      lists.push([]);
+      left = HELD_BYTES;
+    }
+    lists[lists.length - 1].push(group);
+    left -= bytes;
+  }
+  return lists;
+}
+
+/** How often an input that is not on chip is read: once for each list of groups that are held together. */
+export function readings(shape: WeightShape): number {
+  return heldTogether(shape, weightGroups(shape), false).length;
+}
+
+/** The lists of groups in which a node takes its weights: each by itself where its input is at hand, else as many as can be held. */
+export function weightLists(context: Context, source: WeightSource, groups: readonly WeightGroup[], streams: boolean): WeightGroup[][] {
+  if (!streams) return groups.map((group) => [group]);
+  return heldTogether(shapeOf(source), groups, (context.resident.get(source.tensor) ?? 0) >= source.outputOffsets.length);
+}
+
 /** Tells the groups of one contraction apart, whichever way it is cut. */
 function groupKey({ outputs }: WeightGroup): string {
   return `${outputs[0].start}-${outputs[outputs.length - 1].start}`;

@@ -76,6 +76,7 @@ const forms: readonly MovementForm[] = [
     attributes: { blocksize: required(int()), mode: text("DCR") },
     summary: "blocks of channels as pixels",
     infer: (use) => typed(use, depthToSpaceShape(use)),
+    items: "by axis",
     movements: depthToSpaceMovements,
   },
   {
@@ -85,6 +86,7 @@ const forms: readonly MovementForm[] = [
     attributes: { blocksize: required(int()), mode: text("DCR") },
     summary: "blocks of pixels as channels",
     infer: (use) => typed(use, spaceToDepthShape(use)),
+    items: "by axis",
     movements: spaceToDepthMovements,
   },
 ];

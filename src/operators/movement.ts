@@ -3,7 +3,7 @@ import { type Dim, intAttribute, intsAttribute, stringAttribute, type TensorType
 import { elementCount, isFloat, numberAt } from "../graph/tensor.js";
 import { type AxisMap, compress, LONGEST_LISTED_AXIS, MOST_PIECES, pieceCount, repeated, run, separable, transposed } from "./pieces.js";
 import { movedTypes } from "./pointwise.js";
-import type { AttributeSpec, Movement, OperatorRecord, OperatorUse, Reason } from "./record.js";
+import type { AttributeSpec, ItemOrder, Movement, OperatorRecord, OperatorUse, Reason } from "./record.js";
 import {
   attributeFault,
   axisAttribute,
@@ -40,12 +40,13 @@ export interface MovementForm {
   readonly isConstant?: true;
   readonly summary: string;
   infer(use: OperatorUse): readonly TensorType[];
+  readonly items?: ItemOrder;
   movements?(use: OperatorUse): readonly Movement[];
   refuse?(use: OperatorUse): Reason | undefined;
 }
 
 export function movementRecord(form: MovementForm): OperatorRecord {
-  const { inputs, movements, ...rest } = form;
+  const { inputs, items, movements, ...rest } = form;
   return {
     domain: "",
     attributes: {},
@@ -53,7 +54,7 @@ export function movementRecord(form: MovementForm): OperatorRecord {
     ...(movements ? { types: movedTypes } : {}),
     minInputs: inputs[0],
     maxInputs: inputs[1],
-    ...(movements ? { lowering: { kind: "movement" as const, movements } } : {}),
+    ...(movements ? { lowering: { kind: "movement" as const, items, movements } } : {}),
     flops: () => 0,
     exactness: "exact",
   };
@@ -383,6 +384,7 @@ const forms: readonly MovementForm[] = [
       const input = shapeOf(use, 0);
       return typed(use, input && permutation(use, input.length).map((axis) => input[axis]));
     },
+    items: "by axis",
     movements: (use) => {
       const input = staticShape(use, 0);
       return [{ output: 0, pieces: [transposed(0, input, permutation(use, input.length))] }];
@@ -395,6 +397,7 @@ const forms: readonly MovementForm[] = [
     attributes: { axis: required(int()) },
     summary: "inputs one after the other along an axis",
     infer: (use) => typed(use, concatShape(use)),
+    items: "by axis",
     movements: concatMovements,
   },
   {
@@ -405,6 +408,7 @@ const forms: readonly MovementForm[] = [
     parameters: [1],
     summary: "parts of the input along an axis",
     infer: inferSplit,
+    items: "by axis",
     movements: splitMovements,
   },
   {
@@ -424,6 +428,7 @@ const forms: readonly MovementForm[] = [
     parameters: [1, 2, 3],
     summary: "borders added (a constant, reflect, edge, wrap) or cut off",
     infer: (use) => typed(use, padShape(use)),
+    items: "by axis",
     movements: padMovements,
     refuse: refusePad,
   },

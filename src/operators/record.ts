@@ -91,7 +91,13 @@ export type Lowering =
       post?(value: Expression, count: number): Expression;
     }
   | { readonly kind: "softmax"; readonly log: boolean; axis(use: OperatorUse): number }
-  | { readonly kind: "movement"; movements(use: OperatorUse): readonly Movement[] };
+  | { readonly kind: "movement"; readonly items?: ItemOrder; movements(use: OperatorUse): readonly Movement[] };
+
+/**
+ * How a movement keeps the items of the first axis apart. `in order`: all elements stay in their order, so that items do where the first extent
+ * stays. `by axis`: axes are moved each by itself, so that items are where the first extent of the result follows that of the input.
+ */
+export type ItemOrder = "in order" | "by axis";
 
 export interface OperatorRecord {
   readonly name: string;

@@ -168,6 +168,7 @@ const forms: readonly MovementForm[] = [
     parameters: [1],
     summary: "the elements in another shape",
     infer: (use) => typed(use, reshapeShape(use)),
+    items: "in order",
     movements: inOrder,
   },
   {
@@ -177,6 +178,7 @@ const forms: readonly MovementForm[] = [
     attributes: { axis: int(1) },
     summary: "two dimensions: the axes before `axis`, and the rest",
     infer: (use) => typed(use, flattenShape(use)),
+    items: "in order",
     movements: inOrder,
   },
   {
@@ -186,6 +188,7 @@ const forms: readonly MovementForm[] = [
     parameters: [1],
     summary: "without axes of extent 1",
     infer: (use) => typed(use, squeezeShape(use)),
+    items: "in order",
     movements: inOrder,
   },
   {
@@ -195,6 +198,7 @@ const forms: readonly MovementForm[] = [
     parameters: [1],
     summary: "with new axes of extent 1",
     infer: (use) => typed(use, unsqueezeShape(use)),
+    items: "in order",
     movements: inOrder,
   },
   {
@@ -203,6 +207,7 @@ const forms: readonly MovementForm[] = [
     inputs: [1, 1],
     summary: "the input",
     infer: (use) => typed(use, shapeOf(use, 0)),
+    items: "in order",
     movements: inOrder,
   },
   {
@@ -213,6 +218,7 @@ const forms: readonly MovementForm[] = [
     parameters: [1, 2],
     summary: "the input (inference)",
     infer: inferDropout,
+    items: "in order",
     movements: inOrder,
     refuse: refuseDropout,
   },

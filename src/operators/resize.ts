@@ -295,6 +295,7 @@ export const resizeRecords: readonly OperatorRecord[] = [
       parameters: [1, 2, 3],
       summary: "sampled at another resolution: nearest, linear or cubic",
       infer: (use) => typed(use, resizeShape(use)),
+      items: "by axis",
       movements: resizeMovements,
       refuse: refuseResize,
     }),
