@@ -2,12 +2,14 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { Command } from "commander";
 import type { ModelCheck } from "../driver/check_model.js";
-import { type Framework, frameworks } from "../frontend/model.js";
+
+import { flaggedOptions } from "../driver/options.js";
 import type { Manifest } from "../neff/artifact.js";
+import type { Framework } from "../options/framework.js";
+import { modelOptions } from "../options/table.js";
 import { version } from "../version.js";
-import { readValues } from "./files.js";
-import { inputFile, inputShape, once, oneOf, wholeNumber } from "./flags.js";
 import { columns, groupBy } from "./format.js";
+import { type OptionFlags, withOptions } from "./options.js";
 import { type Streams, Terminal } from "./terminal.js";
 
 /** The name under which a Neuron subgraph counts as one operation of a compiled model. */
@@ -22,35 +24,19 @@ const excludedTypes: Readonly<Record<Framework, readonly string[]>> = {
   ],
 };
 
-interface CheckFlags {
+interface CheckFlags extends OptionFlags {
   show_names?: boolean;
   expand_subgraph?: boolean;
-  batchSize?: number;
-  inputShape?: Map<string, readonly number[]>;
-  inputValue?: Map<string, string>;
-  framework?: Framework;
-  signature?: string;
-  tagSet?: string;
   json?: boolean;
 }
 
 export function checkModelCommand(streams: Streams): Command {
-  return new Command("neuron-check-model")
+  return withOptions(new Command("neuron-check-model"), modelOptions)
     .description("Shows which operators of a model run on NeuronCores")
     .version(version)
     .argument("<path>", "an ONNX file, a SavedModel's folder, a frozen GraphDef or a NEFF file")
     .option("--show_names", "one row for each operator, with its name")
     .option("--expand_subgraph", "the operators inside each Neuron subgraph")
-    .option("--batch-size <n>", "extent of every input's open first dimension; 1 if absent", wholeNumber("--batch-size", 1, 2 ** 31 - 1))
-    .option("--input-shape <name=shape>", "shape of one input, as NAME=1,3,224,224; may be repeated", inputShape)
-    .option("--input-value <name=file>", "fix an input's value, from a .npy, .npz or .pb; may be repeated", inputFile)
-    .option("--framework <name>", `${frameworks.join(" or ")}; found from the file if absent`, oneOf("--framework", frameworks))
-    .option("--signature <name>", "of a SavedModel: the signature to check; serving_default, else the first if absent", once("--signature"))
-    .option(
-      "--tag-set <tags>",
-      "of a SavedModel: the tags of the meta graph to check, comma-separated; the one that has serve if absent",
-      once("--tag-set"),
-    )
     .option("--json", "print one JSON object")
     .action((path: string, flags: CheckFlags) => check(path, flags, new Terminal(streams, "WARN", flags.json)));
 }
@@ -65,9 +51,9 @@ async function check(path: string, flags: CheckFlags, terminal: Terminal): Promi
     return;
   }
   const { checkModel } = await import("../driver/check_model.js");
-  const inputValues = await readValues(flags.inputValue);
-  const verdict = await checkModel(path, { ...flags, inputShapes: flags.inputShape, inputValues });
-  if (flags.json) terminal.object(uncompiledObject(verdict));
+  const { show_names, expand_subgraph, json, ...values } = flags;
+  const verdict = await checkModel(path, await flaggedOptions(values));
+  if (json) terminal.object(uncompiledObject(verdict));
   else terminal.print(uncompiledLayout(verdict, flags));
 }
 

@@ -1,48 +1,26 @@
 /** `neuronc compile`: the compiler's command line. */
 import { resolve } from "node:path";
-import { Command, CommanderError } from "commander";
+import type { Command } from "commander";
 import { userError } from "../diagnostics/diagnostic.js";
 import type { CompileReport } from "../driver/compile.js";
-import type { CompileOptions } from "../driver/options.js";
-import { type Framework, frameworks } from "../frontend/model.js";
-import { checkWritable, readValues, writeWhole } from "./files.js";
-import { collect, inputFile, inputShape, ioConfig, logLevel, once, oneOf, pipelineCores, wholeNumber } from "./flags.js";
+import { type CompileOptions, flaggedOptions } from "../driver/options.js";
+import { optionNames } from "../options/table.js";
+import { collect, oneOf } from "../options/values.js";
+import { checkWritable, writeWhole } from "./files.js";
+import { logLevel } from "./flags.js";
 import { bytes, flops, groupBy, percent, significant, table } from "./format.js";
+import { type OptionFlags, withOptions } from "./options.js";
 import { describePipelines } from "./pipelines.js";
 import { stageReport } from "./stage_report.js";
 import { type LogLevel, type Streams, Terminal } from "./terminal.js";
-import { usageMessage } from "./usage.js";
 
 /** The phases whose result `--print-ir-after` shows. */
 export const printablePhases = ["import", "normalise", "check", "partition", "precision", "pipeline", "lower", "schedule"] as const;
 
-const LARGEST = 2 ** 31 - 1;
-
-interface CompileFlags {
-  framework?: Framework;
-  signature?: string;
-  tagSet?: string;
-  ioConfig?: unknown;
-  batchSize?: number;
-  inputShape?: Map<string, readonly number[]>;
-  inputValue?: Map<string, string>;
-  dynamicBatchSize?: boolean;
-  neuroncorePipelineCores?: number | "auto";
-  numNeuroncores?: number | "auto";
-  fastMath?: string[];
-  fp32Cast?: string;
-  minimumSegmentSize?: number;
-  /** Of --no-fuse-ops: commander drops the `no`, and gives true where the flag is absent. */
-  fuseOps: string[] | true;
-  forceFuseOps?: string[];
-  supportedOpTypes?: string[];
-  enableSaturateInfinity?: boolean;
-  enableFastLoadingNeuronBinaries?: boolean;
-  enableFastContextSwitch?: boolean;
+interface CompileFlags extends OptionFlags {
   pipeline?: string[];
   output: string;
   printIrAfter?: string[];
-  verifyEach?: boolean;
   report?: boolean;
   layerTypes?: boolean;
   json?: boolean;
@@ -51,72 +29,20 @@ interface CompileFlags {
 
 /** Adds `compile` to a command. */
 export function addCompile(program: Command, streams: Streams): void {
-  withFlags(program.command("compile"))
+  withOptions(program.command("compile"), optionNames)
     .description("compile a model to a NEFF file")
     .argument("<model...>", "an ONNX file, a SavedModel's folder or a frozen GraphDef")
+    .option("--pipeline <words...>", "accepted for the vendor's integrations: compile SaveTemps")
+    .option("--output <file>", "the NEFF file", "out.neff")
+    .option("--print-ir-after <phase>", `print what a phase made: ${printablePhases.join(", ")}; may be repeated`, collect)
+    .option("--report", "print how busy each stage keeps its engines, what it moves, and how near it is to the roofs")
+    .option("--layer-types", "print the element type in which each layer's result is stored")
+    .option("--json", "print one JSON object")
+    .option("--verbose <level>", "DEBUG, INFO, WARN or ERROR", logLevel)
     .action(async (models: string[], flags: CompileFlags, command: Command) => {
       const level = flags.verbose ?? command.optsWithGlobals<{ verbose?: LogLevel }>().verbose;
       await compile(models, flags, new Terminal(streams, level, flags.json));
     });
-}
-
-/**
- * The options that compiler arguments ask for, word by word as the vendor's integrations list them (`compiler_args`).
- * Errors: those of the command line.
- */
-export function compilerArguments(words: readonly string[]): CompileOptions {
-  const command = withFlags(new Command("compile")).exitOverride();
-  command.configureOutput({ writeOut: () => undefined, writeErr: () => undefined });
-  try {
-    command.parse([...words], { from: "user" });
-  } catch (error) {
-    throw error instanceof CommanderError ? userError("NCC0401", { message: usageMessage(error) }) : error;
-  }
-  return optionsOf(command.opts<CompileFlags>());
-}
-
-function withFlags(command: Command): Command {
-  return command
-
-    .option("--framework <name>", `${frameworks.join(" or ")}; found from the file if absent`, oneOf("--framework", frameworks))
-    .option(
-      "--signature <name>",
-      "of a SavedModel: the signature to compile; serving_default, else the first if absent",
-      once("--signature"),
-    )
-    .option(
-      "--tag-set <tags>",
-      "of a SavedModel: the tags of the meta graph to compile, comma-separated; the one that has serve if absent",
-      once("--tag-set"),
-    )
-    .option("--io-config <json>", "shapes and types of inputs, and outputs: JSON or a file that holds it", ioConfig)
-    .option("--batch-size <n>", "extent of every input's open first dimension", wholeNumber("--batch-size", 1, LARGEST))
-    .option("--input-shape <name=shape>", "shape of one input, as NAME=1,3,224,224; may be repeated", inputShape)
-    .option("--input-value <name=file>", "fix an input's value, from a .npy, .npz or .pb; may be repeated", inputFile)
-    .option("--dynamic-batch-size", "let the runtime split larger batches")
-    .option(
-      "--neuroncore-pipeline-cores <n>",
-      "cores of a pipeline at most, or auto: the fewest with which every weight stays on chip",
-      pipelineCores("--neuroncore-pipeline-cores"),
-    )
-    .option("--num-neuroncores <n>", "older name of --neuroncore-pipeline-cores", pipelineCores("--num-neuroncores"))
-    .option("--fast-math <words...>", "all (default), none, fp32-cast-*, fast-relayout, no-fast-relayout")
-    .option("--fp32-cast <word>", "older form of the casting part of --fast-math: all, matmult, matmult-fp16, matmult-bf16, all-fp16")
-    .option("--minimum-segment-size <n>", "fewest operators of a Neuron subgraph", wholeNumber("--minimum-segment-size", 0, LARGEST))
-    .option("--no-fuse-ops <names...>", "operators to leave on the CPU")
-    .option("--force-fuse-ops <names...>", "operators to put on NeuronCores, whatever it costs")
-    .option("--supported-op-types <types...>", "types of operators that may be on NeuronCores; all that list-operators names if absent")
-    .option("--enable-saturate-infinity", "turn infinities into the largest numbers before operations that would give NaN")
-    .option("--enable-fast-loading-neuron-binaries", "write the artifact uncompressed")
-    .option("--enable-fast-context-switch", "load weights at the start of each inference instead of with the model")
-    .option("--pipeline <words...>", "accepted for the vendor's integrations: compile SaveTemps")
-    .option("--output <file>", "the NEFF file", "out.neff")
-    .option("--print-ir-after <phase>", `print what a phase made: ${printablePhases.join(", ")}; may be repeated`, collect)
-    .option("--verify-each", "check the graph after every pass and the program after scheduling")
-    .option("--report", "print how busy each stage keeps its engines, what it moves, and how near it is to the roofs")
-    .option("--layer-types", "print the element type in which each layer's result is stored")
-    .option("--json", "print one JSON object")
-    .option("--verbose <level>", "DEBUG, INFO, WARN or ERROR", logLevel);
 }
 
 async function compile(models: readonly string[], flags: CompileFlags, terminal: Terminal): Promise<void> {
@@ -131,8 +57,7 @@ async function compile(models: readonly string[], flags: CompileFlags, terminal:
   checkWritable(flags.output);
   const { compileModel } = await import("../driver/compile.js");
   const started = performance.now();
-  const inputValues = await readValues(flags.inputValue);
-  const { report, bytes: file } = await compileModel(models[0], { ...compileOptions(flags, terminal), inputValues });
+  const { report, bytes: file } = await compileModel(models[0], await compileOptions(flags, terminal));
   writeWhole(flags.output, file);
   const result = {
     output: resolve(flags.output),
@@ -145,40 +70,17 @@ async function compile(models: readonly string[], flags: CompileFlags, terminal:
   else terminal.print(describe(result, flags));
 }
 
-/** What the flags say of the compile itself. */
-function optionsOf(flags: CompileFlags): CompileOptions {
+/** The compile that the flags ask for, watched on the terminal. */
+async function compileOptions(flags: CompileFlags, terminal: Terminal): Promise<CompileOptions> {
+  const { pipeline, output, printIrAfter: wanted = [], report, layerTypes, json, verbose, ...values } = flags;
   return {
-    framework: flags.framework,
-    signature: flags.signature,
-    tagSet: flags.tagSet,
-    ioConfig: flags.ioConfig,
-    batchSize: flags.batchSize,
-    inputShapes: flags.inputShape,
-    dynamicBatchSize: flags.dynamicBatchSize,
-    neuroncorePipelineCores: flags.neuroncorePipelineCores ?? flags.numNeuroncores,
-    fastMath: flags.fastMath,
-    fp32Cast: flags.fp32Cast,
-    minimumSegmentSize: flags.minimumSegmentSize,
-    noFuseOps: flags.fuseOps === true ? undefined : flags.fuseOps,
-    forceFuseOps: flags.forceFuseOps,
-    supportedOpTypes: flags.supportedOpTypes,
-    enableSaturateInfinity: flags.enableSaturateInfinity,
-    enableFastLoadingNeuronBinaries: flags.enableFastLoadingNeuronBinaries,
-    enableFastContextSwitch: flags.enableFastContextSwitch,
-    verifyEach: flags.verifyEach,
-  };
-}
-
-function compileOptions(flags: CompileFlags, terminal: Terminal): CompileOptions {
-  const wanted = flags.printIrAfter ?? [];
-  return {
-    ...optionsOf(flags),
+    ...(await flaggedOptions(values)),
     progress: (phase) => terminal.progress(`neuronc: ${phase}`),
     log: (level, message) => terminal.log(level, message),
     observe: (phase, text) => {
       if (!wanted.some((word) => phase === word || phase.startsWith(`${word} `))) return;
       const shown = `// after ${phase}\n${text()}`;
-      if (flags.json) terminal.log("ERROR", shown);
+      if (json) terminal.log("ERROR", shown);
       else terminal.print(shown);
     },
   };

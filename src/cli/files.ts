@@ -2,7 +2,6 @@
 import { accessSync, constants, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { userError } from "../diagnostics/diagnostic.js";
-import type { Tensor } from "../graph/tensor.js";
 
 function refusal(path: string, error: unknown): Error {
   if (!(error instanceof Error) || !("code" in error)) return error instanceof Error ? error : new Error(String(error));
@@ -16,12 +15,6 @@ export function readText(path: string): string {
   } catch (error) {
     throw userError("NCC0802", { file: path, detail: error instanceof Error ? error.message : String(error) });
   }
-}
-
-/** The tensors of `--input-value` flags, by input. Errors: those of `readTensorFile`. */
-export async function readValues(files: ReadonlyMap<string, string> = new Map()): Promise<Map<string, Tensor>> {
-  const { readTensorFile } = await import("../runtime/files/files.js");
-  return new Map([...files].map(([name, path]) => [name, readTensorFile(path, name)]));
 }
 
 /** Fails early where `path` can't be written later. Errors: NCC0706. */

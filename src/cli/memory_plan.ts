@@ -1,10 +1,10 @@
 /** `neuronc memory-plan`: the memory allocator on an instance from a file. */
 import type { Command } from "commander";
 import { userError } from "../diagnostics/diagnostic.js";
+import { wholeNumber } from "../options/values.js";
 import { allocate } from "../schedule/allocate.js";
 import { parseMemoryInstance, printMemoryPlan } from "../schedule/plan/instance.js";
 import { checkWritable, readText, writeWhole } from "./files.js";
-import { wholeNumber } from "./flags.js";
 import { type Streams, Terminal } from "./terminal.js";
 
 /** Nodes times buffers that are searched by default, as each node looks at many: under a minute. */

@@ -1,9 +1,10 @@
 /** `neuronc`: its commands. */
 import { Command, Option } from "commander";
-import { type Framework, frameworks } from "../frontend/model.js";
+import { type Framework, frameworks } from "../options/framework.js";
+import { oneOf } from "../options/values.js";
 import { version } from "../version.js";
 import { addCompile } from "./compile.js";
-import { logLevel, oneOf } from "./flags.js";
+import { logLevel } from "./flags.js";
 import { addMemoryPlan } from "./memory_plan.js";
 import { addPipelinePlan } from "./pipeline_plan.js";
 import { addPredict } from "./predict.js";

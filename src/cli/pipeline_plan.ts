@@ -1,10 +1,10 @@
 /** `neuronc pipeline-plan`: the pipeline cutter on an instance from a file. */
 import type { Command } from "commander";
 import { userError } from "../diagnostics/diagnostic.js";
+import { wholeNumber } from "../options/values.js";
 import { cut } from "../pipeline/cut.js";
 import { parsePipelineInstance } from "../pipeline/instance.js";
 import { readText } from "./files.js";
-import { wholeNumber } from "./flags.js";
 import { significant } from "./format.js";
 import { type Streams, Terminal } from "./terminal.js";
 

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import type { Service } from "../driver/predict.js";
 import { type InstanceName, instanceNames } from "../hardware/hardware.js";
-import { oneOf, wholeNumber } from "./flags.js";
+import { oneOf, wholeNumber } from "../options/values.js";
 import { percent, significant, table } from "./format.js";
 import { type Streams, Terminal } from "./terminal.js";
 

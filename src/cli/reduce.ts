@@ -1,27 +1,24 @@
 /** `neuronc reduce`: the smallest part of a model that fails as the model does. */
 import { basename, join } from "node:path";
 import type { Command } from "commander";
+import { flaggedOptions } from "../driver/options.js";
 import type { ReduceOptions } from "../driver/reduce.js";
+import { optionNames } from "../options/table.js";
+import { wholeNumber } from "../options/values.js";
 import { fileNames, makeFolder, writeWhole } from "./files.js";
-import { fraction, type InputSource, inputShape, inputSource, wholeNumber } from "./flags.js";
+import { fraction, type InputSource, inputSource } from "./flags.js";
+import { type OptionFlags, withOptions } from "./options.js";
 import { readInputs } from "./run.js";
 import { type Streams, Terminal } from "./terminal.js";
 
-interface ReduceFlags
-  extends Pick<ReduceOptions, "batchSize" | "fastMath" | "forceFuseOps" | "minimumSegmentSize" | "tolerance" | "limit"> {
-  inputShape?: ReadonlyMap<string, readonly number[]>;
+interface ReduceFlags extends OptionFlags, Pick<ReduceOptions, "tolerance" | "limit"> {
   input?: ReadonlyMap<string, InputSource>;
-  fuseOps: string[] | true;
-  neuroncorePipelineCores?: number;
   outputDir: string;
   json?: boolean;
 }
 
-const LARGEST = 2 ** 31 - 1;
-
 export function addReduce(program: Command, streams: Streams): void {
-  program
-    .command("reduce <model>")
+  withOptions(program.command("reduce <model>"), optionNames)
     .description("find the smallest part of a model that fails as the model does: refused, crashed, or other values than ONNX Runtime's")
     .option(
       "--input <name=source>",
@@ -34,28 +31,21 @@ export function addReduce(program: Command, streams: Streams): void {
       fraction("--tolerance"),
     )
     .option("--limit <n>", "most graphs to try; 500 if absent", wholeNumber("--limit", 1, 1_000_000))
-    .option("--batch-size <n>", "as in compile", wholeNumber("--batch-size", 1, LARGEST))
-    .option("--input-shape <name=shape>", "as in compile", inputShape)
-    .option("--fast-math <words...>", "as in compile")
-    .option("--neuroncore-pipeline-cores <n>", "as in compile", wholeNumber("--neuroncore-pipeline-cores", 1, 64))
-    .option("--minimum-segment-size <n>", "as in compile", wholeNumber("--minimum-segment-size", 0, LARGEST))
-    .option("--no-fuse-ops <names...>", "as in compile")
-    .option("--force-fuse-ops <names...>", "as in compile")
     .option("--output-dir <folder>", "where the part and its inputs are written", "reduced")
     .option("--json", "print one JSON object")
     .action((model: string, flags: ReduceFlags) => reduce(model, flags, new Terminal(streams, "WARN", flags.json)));
 }
 
 async function reduce(path: string, flags: ReduceFlags, terminal: Terminal): Promise<void> {
-  const { input, fuseOps, inputShape: inputShapes, outputDir, json, ...options } = flags;
+  const { input, outputDir, json, tolerance, limit, ...values } = flags;
   makeFolder(outputDir);
   const { reduceModel } = await import("../driver/reduce.js");
   const { writeNpy } = await import("../runtime/files/npy.js");
   const { printGraph } = await import("../graph/text.js");
   const { failure, graph, inputs, model, ...counts } = await reduceModel(path, {
-    ...options,
-    inputShapes,
-    ...(fuseOps === true ? {} : { noFuseOps: fuseOps }),
+    ...(await flaggedOptions(values)),
+    tolerance,
+    limit,
     inputs: (signature) => readInputs(signature, input ?? new Map()),
     progress: (step) => terminal.progress(`neuronc reduce: ${step}`),
   });

@@ -1,25 +1,27 @@
 /** `neuronc suggest`: batch and cores to start with. */
 import type { Command } from "commander";
+import { flaggedOptions } from "../driver/options.js";
 import type { Suggestion } from "../driver/suggest.js";
 import { type InstanceName, instanceNames } from "../hardware/hardware.js";
-import { inputShape, ioConfig, oneOf, wholeNumbers } from "./flags.js";
+import { type OptionName, optionNames } from "../options/table.js";
+import { oneOf, wholeNumbers } from "../options/values.js";
 import { flops, significant, table } from "./format.js";
+import { type OptionFlags, withOptions } from "./options.js";
 import { type Streams, Terminal } from "./terminal.js";
 
-interface SuggestFlags {
+interface SuggestFlags extends OptionFlags {
   instance: InstanceName;
   batches?: number[];
-  inputShape?: Map<string, readonly number[]>;
-  ioConfig?: unknown;
-  fastMath?: string[];
   json?: boolean;
 }
 
+/** What it finds itself. */
+const found: readonly OptionName[] = ["batchSize", "neuroncorePipelineCores"];
 const LARGEST_BATCH = 1024;
 
 export function addSuggest(program: Command, streams: Streams): void {
-  program
-    .command("suggest <model>")
+  const options = optionNames.filter((name) => !found.includes(name));
+  withOptions(program.command("suggest <model>"), options)
     .description("batch and pipeline cores to start with: the vendor's rules of thumb, beside what compiling and predicting finds")
     .option("--instance <name>", "what to predict for, a copy on each core", oneOf("--instance", instanceNames), "inf1.xlarge")
     .option(
@@ -27,23 +29,18 @@ export function addSuggest(program: Command, streams: Streams): void {
       "batches to compile, as 1,4,8; 1 and those around the suggested one if absent",
       wholeNumbers("--batches", 1, LARGEST_BATCH),
     )
-    .option("--input-shape <name=shape>", "shape of one input, as NAME=1,3,224,224; may be repeated", inputShape)
-    .option("--io-config <json>", "shapes and types of inputs, and outputs: JSON or a file that holds it", ioConfig)
-    .option("--fast-math <words...>", "as of neuronc compile")
     .option("--json", "print one JSON object")
     .action(async (model: string, flags: SuggestFlags) => {
       const terminal = new Terminal(streams, "WARN", flags.json);
       const { suggest } = await import("../driver/suggest.js");
-      const { instance, batches, fastMath } = flags;
+      const { instance, batches, json, ...values } = flags;
       const suggestion = await suggest(model, {
+        ...(await flaggedOptions(values)),
         instance,
         batches,
-        fastMath,
-        inputShapes: flags.inputShape,
-        ioConfig: flags.ioConfig,
         progress: (phase) => terminal.progress(`neuronc: ${phase}`),
       });
-      if (flags.json) terminal.object(suggestion);
+      if (json) terminal.object(suggestion);
       else terminal.print(describe(suggestion, instance));
     });
 }

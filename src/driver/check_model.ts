@@ -1,10 +1,11 @@
 /** What `neuron-check-model` says of a model that is not compiled. */
 
 import { UserError } from "../diagnostics/diagnostic.js";
-import { type Framework, type ImportedModel, importModel, listOperators } from "../frontend/index.js";
+import { type ImportedModel, importModel, listOperators } from "../frontend/index.js";
 import { resolveName } from "../graph/names.js";
 import { describeReason, supportedOperators } from "../operators/index.js";
 import type { Reason } from "../operators/record.js";
+import type { Framework } from "../options/framework.js";
 import { sourceOperators } from "../partition/index.js";
 import { bindOptions, checkedModel, importOptions } from "./checked.js";
 import type { CompileOptions } from "./options.js";
@@ -16,16 +17,11 @@ export interface ModelCheck {
   readonly note?: string;
 }
 
-export type CheckOptions = Pick<
-  CompileOptions,
-  "batchSize" | "inputShapes" | "inputValues" | "framework" | "signature" | "tagSet" | "ioConfig"
->;
-
 /**
  * Which of a model's operators can run on a NeuronCore. Open first dimensions without a batch size count as 1; where other
  * dimensions stay open, operators are judged by their type.
  */
-export async function checkModel(path: string, options: CheckOptions = {}): Promise<ModelCheck> {
+export async function checkModel(path: string, options: CompileOptions = {}): Promise<ModelCheck> {
   let imported: ImportedModel;
   try {
     imported = await importModel(path, importOptions(options));

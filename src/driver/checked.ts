@@ -32,7 +32,7 @@ export function bindOptions({ batchSize, inputShapes, inputValues, ioConfig }: C
 }
 
 /** The operators that the user names, and those of types that are none of the user's list. */
-function keptOnHost(source: readonly SourceOperator[], { noFuseOps = [], supportedOpTypes }: CompileOptions): ReadonlySet<string> {
+export function keptOnHost(source: readonly SourceOperator[], { noFuseOps = [], supportedOpTypes }: CompileOptions): ReadonlySet<string> {
   const listed = supportedOpTypes && new Set(supportedOpTypes);
   return new Set([...noFuseOps, ...source.flatMap(({ name, type }) => (listed === undefined || listed.has(type) ? [] : [name]))]);
 }

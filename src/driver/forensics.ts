@@ -9,6 +9,7 @@ import type { Exactness } from "../operators/record.js";
 import { parsePrecision } from "../passes/index.js";
 import { type Comparison, compareTensors } from "../runtime/compare.js";
 import { compileModel } from "./compile.js";
+import { artifactOptions } from "./options.js";
 import { loadModel, referenceInputs } from "./run.js";
 
 /** A tensor inside, in the order of the original model. */
@@ -36,27 +37,15 @@ export async function compareInside(
   original: Artifact,
   inputs: ReadonlyMap<string, Tensor>,
 ): Promise<TensorComparison[]> {
-  const { graph, framework } = model;
-  const { manifest, inputValues } = original;
-  const { inputShapes, inputValues: _, neuroncorePipelineCores, ...options } = manifest.options;
-  const shapes = new Map(manifest.signature.inputs.map(({ name, shape }) => [name, shape]));
-  for (const [name, shape] of Object.entries(inputShapes)) shapes.set(name, shape);
-  const { artifact } = await compileModel(path, {
-    ...options,
-    batchSize: undefined,
-    inputShapes: shapes,
-    inputValues,
-    framework,
-    neuroncorePipelineCores: neuroncorePipelineCores === 0 ? "auto" : neuroncorePipelineCores,
-    everyValue: true,
-  });
+  const { graph } = model;
+  const { artifact } = await compileModel(path, { ...artifactOptions(original), everyValue: true });
   const compiled = await loadModel(artifact);
   try {
     const values = await compiled.run(inputs);
     const made = graph.nodes.flatMap((node) => node.outputs).filter((name) => values.has(name));
     const { runGraph } = await import("../host/index.js");
     const reference = await runGraph({ ...graph, outputs: made }, referenceInputs(model, original, inputs));
-    const exactness = exactnessOfValues(graph, manifest);
+    const exactness = exactnessOfValues(graph, original.manifest);
     return made.map((name) => judged(name, values.get(name)!, reference.get(name)!, exactness.get(name) ?? "fp32"));
   } finally {
     await compiled.dispose();

@@ -1,12 +1,11 @@
 /** What every compile begins with: the model checked and partitioned, and its subgraphs in the types of their precision. */
 import type { Graph } from "../graph/graph.js";
-import type { ManifestOptions } from "../neff/artifact.js";
 import { flopsOf, recordOf } from "../operators/index.js";
+import { type ManifestOptions, manifestOptions } from "../options/manifest.js";
 import { type Partition, partition, priceModel, type Subgraph } from "../partition/index.js";
 import { applyPrecision, asWords, type Precision, parsePrecision } from "../passes/index.js";
 import { bindOptions, type CheckedModel, checkedModel, graphText, verify } from "./checked.js";
 import type { CompileOptions } from "./options.js";
-import { manifestOptions } from "./report.js";
 
 /** A model as its subgraphs are compiled. */
 export interface Prepared {

@@ -3,15 +3,17 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserError, userError } from "../diagnostics/diagnostic.js";
-import { importModel, writeOnnx } from "../frontend/index.js";
+import { importModel, type SourceOperator, writeOnnx } from "../frontend/index.js";
 import { type Graph, isStatic } from "../graph/graph.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { Signature } from "../neff/artifact.js";
+import { compileOptions, pick } from "../options/table.js";
+import { sourceOperators } from "../partition/index.js";
 import { bind } from "../passes/bind.js";
 import { bindInputs, type KnownValues, pruned, type Subject } from "../reduce/edit.js";
 import { shrink } from "../reduce/shrink.js";
 import { compareTensors } from "../runtime/compare.js";
-import { bindOptions } from "./checked.js";
+import { bindOptions, importOptions, keptOnHost } from "./checked.js";
 import { compileModel } from "./compile.js";
 import type { CompileOptions } from "./options.js";
 import { loadModel } from "./run.js";
@@ -50,13 +52,13 @@ const LIMIT = 500;
 
 /** Errors: those of the import; NCC0860 for a model that does not fail. */
 export async function reduceModel(path: string, options: ReduceOptions): Promise<Reduced> {
-  const { framework, signature, tagSet } = options;
-  const { graph: imported } = await importModel(path, { framework, signature, tagSet });
-  const graph = bind(imported, { bind: bindOptions(options) });
+  const { graph: imported, operators, aliases } = await importModel(path, importOptions(options));
+  const graph = bind(imported, { bind: { ...bindOptions(options), aliases } });
+  const manner = { ...pick(options, compileOptions), ...placementOf(graph, operators, options) };
   const inputs = await options.inputs({ inputs: graph.inputs.flatMap((name) => signatureOf(graph, name)) });
   const whole = pruned(bindInputs({ graph, inputs }));
   const runs = (await evaluate(whole)).size > 0;
-  const failure = await failureOf(whole, options);
+  const failure = await failureOf(whole, manner, options.tolerance);
   if (failure === undefined) throw userError("NCC0860", { path, tolerance: options.tolerance ?? TOLERANCE });
   const { subject, tried, minimal } = await shrink(whole, {
     limit: options.limit ?? LIMIT,
@@ -64,12 +66,12 @@ export async function reduceModel(path: string, options: ReduceOptions): Promise
     fails: async (candidate) => {
       // A part that nothing can run is no part of a model that something runs.
       if (runs && (await reference(candidate)) === undefined) return false;
-      const seen = await failureOf(candidate, options);
+      const seen = await failureOf(candidate, manner, options.tolerance);
       return seen?.kind === failure.kind && seen.id === failure.id;
     },
     progress: (best, count) => options.progress?.(`${best.graph.nodes.length} operators after ${count} tries`),
   });
-  const last = (await failureOf(subject, options)) ?? failure;
+  const last = (await failureOf(subject, manner, options.tolerance)) ?? failure;
   return { failure: last, ...subject, model: writeOnnx(subject.graph), nodesBefore: whole.graph.nodes.length, tried, minimal };
 }
 
@@ -79,7 +81,7 @@ function signatureOf(graph: Graph, name: string): Signature["inputs"] {
 }
 
 /** Compiles and runs it, and compares with ONNX Runtime. */
-async function failureOf(subject: Subject, options: ReduceOptions): Promise<Failure | undefined> {
+async function failureOf(subject: Subject, options: CompileOptions, tolerance = TOLERANCE): Promise<Failure | undefined> {
   let values: ReadonlyMap<string, Tensor>;
   try {
     values = await compileAndRun(subject, options);
@@ -93,15 +95,25 @@ async function failureOf(subject: Subject, options: ReduceOptions): Promise<Fail
     const right = expected?.get(name);
     if (right === undefined) continue;
     const { maxAbs, peak } = compareTensors(name, value, right);
-    const limit = /float/.test(value.dtype) ? (options.tolerance ?? TOLERANCE) * peak : 0;
+    const limit = /float/.test(value.dtype) ? tolerance * peak : 0;
     if (maxAbs > limit) return { kind: "mismatch", id: "", detail: `${name}: greatest error ${maxAbs}, greatest element ${peak}` };
   }
   return undefined;
 }
 
-/** Of the options, those that name inputs, outputs or operators are kept as far as the subject has them. */
-async function compileAndRun({ graph, inputs }: Subject, options: ReduceOptions): Promise<ReadonlyMap<string, Tensor>> {
-  const { batchSize: _, inputShapes: __, ioConfig: ___, inputValues: ____, framework: _____, noFuseOps, forceFuseOps, ...rest } = options;
+/** Where the user wants operators, by the names of the graph's nodes: a part of the graph has no source operators of another framework. */
+function placementOf(graph: Graph, source: readonly SourceOperator[], options: CompileOptions) {
+  const named = (names: ReadonlySet<string>) =>
+    graph.nodes.filter((node) => [node.name, ...sourceOperators(node)].some((name) => names.has(name))).map(({ name }) => name);
+  return {
+    noFuseOps: named(keptOnHost(source, options)),
+    forceFuseOps: named(new Set(options.forceFuseOps)),
+    supportedOpTypes: undefined,
+  };
+}
+
+/** Operators that the options name are those that the subject has. */
+async function compileAndRun({ graph, inputs }: Subject, options: CompileOptions): Promise<ReadonlyMap<string, Tensor>> {
   const names = new Set(graph.nodes.map((node) => node.name));
   const known = (list: readonly string[] | undefined) => list?.filter((name) => names.has(name));
   const folder = mkdtempSync(join(tmpdir(), "neuronc-reduce-"));
@@ -109,10 +121,9 @@ async function compileAndRun({ graph, inputs }: Subject, options: ReduceOptions)
     const path = join(folder, "model.onnx");
     writeFileSync(path, writeOnnx(graph));
     const { artifact } = await compileModel(path, {
-      ...rest,
-      noFuseOps: known(noFuseOps),
-      forceFuseOps: known(forceFuseOps),
-      progress: undefined,
+      ...options,
+      noFuseOps: known(options.noFuseOps),
+      forceFuseOps: known(options.forceFuseOps),
     });
     const model = await loadModel(artifact);
     try {

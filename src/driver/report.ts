@@ -5,33 +5,11 @@ import { type Graph, staticType } from "../graph/graph.js";
 import { bytesPerElement, elementCount } from "../graph/tensor.js";
 import { transferSeconds } from "../hardware/cost.js";
 import { hardware } from "../hardware/hardware.js";
-import type { Manifest, ManifestOptions, OperatorPlacement, Signature, SubgraphManifest, ValueSignature } from "../neff/artifact.js";
+import type { Manifest, OperatorPlacement, Signature, SubgraphManifest, ValueSignature } from "../neff/artifact.js";
 import { describeReason } from "../operators/index.js";
+import type { ManifestOptions } from "../options/manifest.js";
 import { type Partition, sourceOperators } from "../partition/index.js";
 import { type DeviceType, deviceBytes, freeCount, type LoadedProgram, type Operation, type Program } from "../program/program.js";
-import type { CompileOptions } from "./options.js";
-
-/** The options as the artifact records them, defaults filled in. Nothing of them is a path. */
-export function manifestOptions(options: CompileOptions): ManifestOptions {
-  const shapes = [...(options.inputShapes ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
-  return {
-    ...(options.signature === undefined ? {} : { signature: options.signature }),
-    ...(options.tagSet === undefined ? {} : { tagSet: options.tagSet }),
-    ...(options.batchSize === undefined ? {} : { batchSize: options.batchSize }),
-    inputShapes: Object.fromEntries(shapes.map(([name, shape]) => [name, [...shape]])),
-    ...(options.inputValues?.size ? { inputValues: [...options.inputValues.keys()].sort() } : {}),
-    fastMath: [...(options.fastMath ?? ["all"])],
-    ...(options.fp32Cast === undefined ? {} : { fp32Cast: options.fp32Cast }),
-    neuroncorePipelineCores: options.neuroncorePipelineCores === "auto" ? 0 : (options.neuroncorePipelineCores ?? 1),
-    ...(options.minimumSegmentSize === undefined ? {} : { minimumSegmentSize: options.minimumSegmentSize }),
-    noFuseOps: [...(options.noFuseOps ?? [])],
-    forceFuseOps: [...(options.forceFuseOps ?? [])],
-    dynamicBatchSize: options.dynamicBatchSize ?? false,
-    enableSaturateInfinity: options.enableSaturateInfinity ?? false,
-    enableFastContextSwitch: options.enableFastContextSwitch ?? false,
-    enableFastLoadingNeuronBinaries: options.enableFastLoadingNeuronBinaries ?? false,
-  };
-}
 
 /** Options that were accepted and do nothing yet, and other things to know. */
 export function notesOn(options: ManifestOptions, parts: Partition): string[] {

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { UserError, userError } from "../diagnostics/diagnostic.js";
-import { detectFramework, type ImportedModel, type ImportOptions, importModel } from "../frontend/index.js";
+import { detectFramework, type ImportedModel, importModel } from "../frontend/index.js";
 import { resolveName } from "../graph/names.js";
 import { isWide, type Tensor, type TensorData, toWords } from "../graph/tensor.js";
 import { type Artifact, type Manifest, type PipelineSummary, pipelinesOf, type Signature } from "../neff/artifact.js";
@@ -12,8 +12,10 @@ import { readBytes } from "../runtime/files/files.js";
 import { sha256 } from "../runtime/files/raw.js";
 import { type Devices, type LoadOptions, loadModel as loadOn, type Model } from "../runtime/model.js";
 import { createCore } from "../simulator/index.js";
+import { importOptions } from "./checked.js";
 import { fingerprint } from "./fingerprint.js";
 import type { TensorComparison } from "./forensics.js";
+import { artifactOptions } from "./options.js";
 
 /** Simulated NeuronCores, and ONNX Runtime for CPU subgraphs: loaded only where there are any. */
 const simulated: Devices = {
@@ -93,7 +95,7 @@ export interface RunReport {
 export async function runArtifact(file: string, options: RunOptions): Promise<RunReport> {
   const artifact = readNeff(readBytes(file), file);
   const { manifest } = artifact;
-  const referenceModel = options.reference === undefined ? undefined : await findReference(file, manifest, options.reference);
+  const referenceModel = options.reference === undefined ? undefined : await findReference(file, artifact, options.reference);
   const inputs = typeof options.inputs === "function" ? await options.inputs(manifest.signature) : options.inputs;
   const model = await loadModel(artifact, options);
   try {
@@ -151,29 +153,22 @@ interface Found {
  * The original model. The artifact knows its size and SHA-256, not its name: a model of that content, beside the artifact or in the working
  * folder, is it. Errors: NCC0806 none found, NCC0807 a given file with another content.
  */
-async function findReference(artifact: string, manifest: Manifest, given: string | true): Promise<Found> {
-  const { source } = manifest;
+async function findReference(file: string, artifact: Artifact, given: string | true): Promise<Found> {
+  const { source } = artifact.manifest;
   if (given !== true) {
-    const model = await importModel(given, importOptions(manifest));
+    const model = await importModel(given, importOptions(artifactOptions(artifact)));
     const seen = fingerprint(model.files).sha256;
     if (seen !== source.sha256) throw userError("NCC0807", { path: given, seen, expected: source.sha256 });
     return { path: given, model };
   }
-  for (const folder of [dirname(artifact), "."]) {
+  for (const folder of [dirname(file), "."]) {
     for (const name of existsSync(folder) ? readdirSync(folder).sort() : []) {
       const path = join(folder, name);
-      const model = await importIfSource(path, manifest);
+      const model = await importIfSource(path, artifact);
       if (model) return { path, model };
     }
   }
-  throw userError("NCC0806", { file: artifact, sha256: source.sha256 });
-}
-
-/** The part of a model that was compiled: of a TensorFlow model, between the tensors of the artifact's signature. */
-function importOptions({ source, options, signature }: Manifest): ImportOptions {
-  const inputs = new Map(signature.inputs.map(({ name, dtype, shape }) => [name, { dtype, shape }]));
-  const outputs = signature.outputs.map(({ name }) => name);
-  return { framework: source.framework, signature: options.signature, tagSet: options.tagSet, inputs, outputs };
+  throw userError("NCC0806", { file, sha256: source.sha256 });
 }
 
 const modelFiles: Readonly<Record<string, RegExp>> = { ONNX: /\.onnx$/, TENSORFLOW: /\.(pb|pbtxt)$/ };
@@ -187,11 +182,11 @@ function mayBeSource(path: string, { framework, bytes, sha256: wanted }: Manifes
 }
 
 /** The model at `path` if its files have the content. */
-async function importIfSource(path: string, manifest: Manifest): Promise<ImportedModel | undefined> {
-  const { source } = manifest;
+async function importIfSource(path: string, artifact: Artifact): Promise<ImportedModel | undefined> {
+  const { source } = artifact.manifest;
   if (!mayBeSource(path, source)) return undefined;
   try {
-    const model = await importModel(path, importOptions(manifest));
+    const model = await importModel(path, importOptions(artifactOptions(artifact)));
     return fingerprint(model.files).sha256 === source.sha256 ? model : undefined;
   } catch (error) {
     if (error instanceof UserError) return undefined;

@@ -3,10 +3,14 @@
 import { UserError } from "../diagnostics/diagnostic.js";
 import type { Tensor } from "../graph/tensor.js";
 import { type CompileResult, compileModel } from "./compile.js";
-import type { CompileOptions } from "./options.js";
+import { argumentOptions, type CompileOptions } from "./options.js";
 
-export interface SavedModelOptions {
-  /** Extent of every input's open first dimension; 1 if absent. Shapes go before it, and values before those. */
+export interface SavedModelOptions
+  extends Pick<
+    CompileOptions,
+    "batchSize" | "minimumSegmentSize" | "noFuseOps" | "forceFuseOps" | "supportedOpTypes" | "dynamicBatchSize"
+  > {
+  /** 1 if absent. Shapes go before it, and values before those. */
   readonly batchSize?: number;
   /** Shapes of inputs, by tensor (`x:0`) or by key of the signature. */
   readonly modelShapeFeedDict?: Readonly<Record<string, readonly number[]>>;
@@ -14,11 +18,6 @@ export interface SavedModelOptions {
   readonly modelFeedDict?: Readonly<Record<string, Tensor>>;
   readonly tags?: readonly string[];
   readonly signatureDefKey?: string;
-  readonly minimumSegmentSize?: number;
-  readonly noFuseOps?: readonly string[];
-  readonly forceFuseOps?: readonly string[];
-  readonly supportedOpTypes?: readonly string[];
-  readonly dynamicBatchSize?: boolean;
   /** Flags of `neuronc compile`, word by word. */
   readonly compilerArgs?: readonly string[];
 }
@@ -31,11 +30,10 @@ export interface CompiledSavedModel extends CompileResult {
 /** Compiles a SavedModel. Errors: those of `compileModel` and of the command line's flags. */
 export async function compileSavedModel(modelDir: string, options: SavedModelOptions = {}): Promise<CompiledSavedModel> {
   const { batchSize, modelShapeFeedDict = {}, modelFeedDict = {}, tags, signatureDefKey, compilerArgs = [], ...placement } = options;
-  const { compilerArguments } = await import("../cli/compile.js");
   const fed = Object.entries(modelFeedDict).map(([name, { shape }]) => [name, shape] as const);
   const shapes = fed.length > 0 ? fed : Object.entries(modelShapeFeedDict);
   const common: CompileOptions = {
-    ...compilerArguments(compilerArgs),
+    ...(await argumentOptions(compilerArgs)),
     ...given({ ...placement, tagSet: tags?.join(","), signature: signatureDefKey }),
     ...(shapes.length > 0 ? { inputShapes: new Map(shapes) } : {}),
     framework: "TENSORFLOW",

@@ -1,7 +1,7 @@
 /** Which framework a model file is of, told by its name and its first bytes. */
 import { join } from "node:path";
+import type { Framework } from "../options/framework.js";
 import { readRange, statsOf, withFile } from "./files.js";
-import type { Framework } from "./model.js";
 
 /** The forms of a SavedModel's own file, the first that is there goes. */
 export const savedModelFiles = ["saved_model.pb", "saved_model.pbtxt"] as const;

@@ -1,12 +1,13 @@
 /** Import: model files as graphs. */
 import { userError } from "../diagnostics/diagnostic.js";
+import { type Framework, frameworks } from "../options/framework.js";
 import { detectFramework } from "./detect.js";
-import { type Framework, frameworks, type ImportedModel } from "./model.js";
+import type { ImportedModel } from "./model.js";
 import { importOnnx } from "./onnx/import.js";
 import type { ReadOptions } from "./tensorflow/read/read.js";
 
 export { detectFramework } from "./detect.js";
-export { type Framework, frameworks, type ImportedModel, type SourceOperator } from "./model.js";
+export type { ImportedModel, SourceOperator } from "./model.js";
 export { importOnnx } from "./onnx/import.js";
 export { readTensorProto, writeTensorProto } from "./onnx/tensor.js";
 export { type WriteOptions, writeOnnx } from "./onnx/write.js";

@@ -1,8 +1,6 @@
 /** What import makes of a model in any framework's format. */
 import type { Graph } from "../graph/graph.js";
-
-export const frameworks = ["ONNX", "TENSORFLOW"] as const;
-export type Framework = (typeof frameworks)[number];
+import type { Framework } from "../options/framework.js";
 
 /** Name and type of an operator as the source model has it. `origins` of graph nodes hold these names. */
 export interface SourceOperator {

@@ -1,7 +1,9 @@
 /** What a compiled model is: the manifest, which is data for everyone, and the payloads of its subgraphs. */
 import type { Tensor } from "../graph/tensor.js";
+import { frameworks } from "../options/framework.js";
+import { optionsSchema } from "../options/manifest.js";
+import type { Of } from "../options/schema.js";
 import type { LoadedProgram } from "../program/program.js";
-import type { Of } from "./schema.js";
 
 /** Manifests of other formats are refused. */
 export const MANIFEST_FORMAT = 1;
@@ -96,29 +98,6 @@ const operator = {
   },
 } as const;
 
-const options = {
-  fields: {
-    /** Of a SavedModel, where they were given. */
-    signature: { optional: "string" },
-    tagSet: { optional: "string" },
-    batchSize: { optional: "count" },
-    inputShapes: { record: { list: "count" } },
-    /** Names of the inputs that were fixed at compile time; `inputs/<index>.pb`. */
-    inputValues: { optional: { list: "string" } },
-    fastMath: { list: "string" },
-    fp32Cast: { optional: "string" },
-    /** 0: as many as keep every weight on chip. */
-    neuroncorePipelineCores: "count",
-    minimumSegmentSize: { optional: "count" },
-    noFuseOps: { list: "string" },
-    forceFuseOps: { list: "string" },
-    dynamicBatchSize: "boolean",
-    enableSaturateInfinity: "boolean",
-    enableFastContextSwitch: "boolean",
-    enableFastLoadingNeuronBinaries: "boolean",
-  },
-} as const;
-
 /** `manifest.json`. Subgraphs are in the order in which they run. */
 export const manifestSchema = {
   fields: {
@@ -126,8 +105,9 @@ export const manifestSchema = {
     compiler: "string",
     name: "string",
     /** The source file by its content: no name and no path. */
-    source: { fields: { framework: "string", sha256: "string", bytes: "count" } },
-    options,
+    source: { fields: { framework: { oneOf: frameworks }, sha256: "string", bytes: "count" } },
+    /** The values of `inputValues` are in `inputs/<index>.pb`. */
+    options: optionsSchema,
     signature,
     operators: { list: operator },
     subgraphs: { list: subgraph },
@@ -146,7 +126,6 @@ export type SubgraphManifest = Of<typeof subgraph>;
 export type StageManifest = Of<typeof stage>;
 export type PipelineManifest = Of<typeof pipeline>;
 export type OperatorPlacement = Of<typeof operator>;
-export type ManifestOptions = Of<typeof options>;
 
 export interface Artifact {
   readonly manifest: Manifest;

@@ -4,12 +4,12 @@ import { createGzip, gunzipSync, constants as zlib } from "node:zlib";
 import { UserError, userError } from "../diagnostics/diagnostic.js";
 import { readTensorProto, writeTensorProto } from "../frontend/onnx/tensor.js";
 import type { Tensor } from "../graph/tensor.js";
+import { fits, mismatch } from "../options/schema.js";
 import { bufferBytes, type LoadedProgram, type Program } from "../program/program.js";
 import { parseProgram, printProgram } from "../program/text.js";
 import { version } from "../version.js";
 import { type Artifact, MANIFEST_FORMAT, type Manifest, manifestSchema, type StageManifest, type SubgraphManifest } from "./artifact.js";
 import { decodeHeader, encodeHeader, HEADER_BYTES, hashHolds, NEFF_VERSION, type NeffHeader, PACKAGE_VERSION } from "./header.js";
-import { fits, mismatch } from "./schema.js";
 import { readTar, type TarEntry, type TarSource, tarPieces } from "./tar.js";
 
 /** Bits of the header's `featureBits`. */
@@ -43,7 +43,7 @@ export async function writeNeff(artifact: Artifact): Promise<Uint8Array> {
       buildVersion: `neuronc ${version}`,
       cores: coresPerNode.reduce((sum, count) => sum + count, 0),
       name: manifest.name,
-      requestedCores: manifest.options.neuroncorePipelineCores || Math.max(...coresPerNode),
+      requestedCores: manifest.options.neuroncorePipelineCores || Math.max(0, ...coresPerNode),
       coresPerNode,
       featureBits: uncompressed ? features.uncompressed : 0,
       logicalCoreSize: 1,

@@ -1,9 +1,10 @@
 /** The verdict on a node: whether a NeuronCore can run it, or the reason why not; its cost and exactness. */
-import type { Framework } from "../frontend/model.js";
+
 import { convertibleOperators } from "../frontend/tensorflow/convert/convert.js";
 import { neededOperator } from "../frontend/tensorflow/convert/needs.js";
 import { type Graph, isStatic, type Node, type TensorType } from "../graph/graph.js";
 import { type DType, dtypes, elementCount } from "../graph/tensor.js";
+import type { Framework } from "../options/framework.js";
 import { deviceTypes } from "../program/program.js";
 import { Builder, type Decomposition } from "./builder.js";
 import { hasDecomposition, isAlwaysDecomposed, ruleOf } from "./decompositions.js";

@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { checkModelCommand } from "../../src/cli/check_model.js";
 import { checkWritable, fileNames, inside, writeWhole } from "../../src/cli/files.js";
-import { inputShape, inputSource, logLevel } from "../../src/cli/flags.js";
+import { inputSource, logLevel } from "../../src/cli/flags.js";
 import { bytes, columns, flops, significant } from "../../src/cli/format.js";
 import { neuronc } from "../../src/cli/neuronc.js";
 import { packager } from "../../src/cli/packager.js";
 import { run } from "../../src/cli/run.js";
 import { Terminal } from "../../src/cli/terminal.js";
+import { inputShape } from "../../src/options/values.js";
 import { refusal } from "../refusal.js";
 import { command } from "./command.js";
 

@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { decodeHeader, encodeHeader, HEADER_BYTES, hashHolds } from "../../src/neff/header.js";
-import { fits, mismatch } from "../../src/neff/schema.js";
 import { readTar, tarPieces } from "../../src/neff/tar.js";
+import { fits, mismatch } from "../../src/options/schema.js";
 
 const bytes = (text: string) => Buffer.from(text, "utf8");
 

@@ -128,6 +128,18 @@ describe("neuronc reduce", () => {
     expect(readFileSync(report.output).length).toBeGreaterThan(0);
   });
 
+  it("takes the flags of the compile, whatever the framework", async () => {
+    const saved = join(import.meta.dirname, "../frontend/tensorflow/models/two_variables");
+    const cut = JSON.stringify({ inputs: { "serving_default_x:0": [[3, 2], "float32"] }, outputs: ["first"] });
+    const flags = ["--io-config", cut, "--tolerance", "0", "--minimum-segment-size", "1", "--output-dir", join(folder, "cut"), "--json"];
+    const whole = await command(neuronc, "reduce", saved, ...flags, "--neuroncore-pipeline-cores", "auto");
+    expect(whole).toMatchObject({ code: 0, err: "" });
+    expect(JSON.parse(whole.out)).toMatchObject({ failure: { kind: "mismatch" } });
+    // With its only kind of operator on the host the values are ONNX Runtime's own.
+    const onHost = await command(neuronc, "reduce", saved, ...flags, "--supported-op-types", "Exp");
+    expect(onHost).toMatchObject({ code: 1, err: expect.stringContaining("NCC0860") });
+  });
+
   it("names a wrong tolerance", async () => {
     const { code, err } = await command(neuronc, "reduce", path, "--tolerance", "2");
     expect(code).toBe(1);

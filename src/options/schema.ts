@@ -3,6 +3,8 @@ import type { Dim } from "../graph/graph.js";
 import { dtypes } from "../graph/tensor.js";
 
 export type Schema =
+  /** Anything that JSON has. */
+  | "json"
   | "string"
   | "number"
   | "count"
@@ -19,29 +21,31 @@ type Flatten<T> = { readonly [K in keyof T]: T[K] };
 type OptionalKeys<F> = { [K in keyof F]: F[K] extends { readonly optional: Schema } ? K : never }[keyof F];
 
 /** The type of the values that a schema accepts. */
-export type Of<S> = S extends "string"
-  ? string
-  : S extends "number" | "count"
-    ? number
-    : S extends "dim"
-      ? Dim
-      : S extends "boolean"
-        ? boolean
-        : S extends "dtype"
-          ? (typeof dtypes)[number]
-          : S extends { readonly optional: infer T }
-            ? Of<T> | undefined
-            : S extends { readonly list: infer T }
-              ? readonly Of<T>[]
-              : S extends { readonly oneOf: readonly (infer W)[] }
-                ? W
-                : S extends { readonly record: infer T }
-                  ? { readonly [name: string]: Of<T> }
-                  : S extends { readonly fields: infer F }
-                    ? Flatten<
-                        { readonly [K in Exclude<keyof F, OptionalKeys<F>>]: Of<F[K]> } & { readonly [K in OptionalKeys<F>]?: Of<F[K]> }
-                      >
-                    : never;
+export type Of<S> = S extends "json"
+  ? unknown
+  : S extends "string"
+    ? string
+    : S extends "number" | "count"
+      ? number
+      : S extends "dim"
+        ? Dim
+        : S extends "boolean"
+          ? boolean
+          : S extends "dtype"
+            ? (typeof dtypes)[number]
+            : S extends { readonly optional: infer T }
+              ? Of<T> | undefined
+              : S extends { readonly list: infer T }
+                ? readonly Of<T>[]
+                : S extends { readonly oneOf: readonly (infer W)[] }
+                  ? W
+                  : S extends { readonly record: infer T }
+                    ? { readonly [name: string]: Of<T> }
+                    : S extends { readonly fields: infer F }
+                      ? Flatten<
+                          { readonly [K in Exclude<keyof F, OptionalKeys<F>>]: Of<F[K]> } & { readonly [K in OptionalKeys<F>]?: Of<F[K]> }
+                        >
+                      : never;
 
 /** What does not fit, as `path: what is expected`; undefined if the value fits. Fields that the schema does not name are allowed. */
 export function mismatch(schema: Schema, value: unknown, path = "$"): string | undefined {
@@ -82,6 +86,7 @@ function first(checks: readonly (() => string | undefined)[]): string | undefine
 }
 
 function fitsScalar(schema: Extract<Schema, string>, value: unknown): boolean {
+  if (schema === "json") return value !== undefined;
   if (schema === "number") return typeof value === "number" && Number.isFinite(value);
   if (schema === "count") return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
   if (schema === "dim") return typeof value === "string" || fitsScalar("count", value);
