@@ -9,6 +9,7 @@ export { type Failure, type Reduced, type ReduceOptions, reduceModel } from "./d
 export { loadModel, predictArtifact, type RunOptions, type RunReport, runArtifact } from "./driver/run.js";
 export { type CompiledSavedModel, compileSavedModel, type SavedModelOptions } from "./driver/saved_model.js";
 export { batchByRoofline, coresByWeights, type Suggestion, type SuggestOptions, suggest, type Trial } from "./driver/suggest.js";
+export { supportedOperators } from "./driver/supported.js";
 export {
   bytesPerElement,
   type DType,
@@ -23,7 +24,6 @@ export {
 export { type Instance, type InstanceName, instanceNames, instances } from "./hardware/hardware.js";
 export type { Artifact, Manifest, OperatorPlacement, Signature, StageManifest, SubgraphManifest, ValueSignature } from "./neff/artifact.js";
 export { readNeff, writeNeff } from "./neff/neff.js";
-export { supportedOperators } from "./operators/index.js";
 export { type Comparison, compareTensors } from "./runtime/compare.js";
 export { readTensorFile } from "./runtime/files/files.js";
 export { readNpy, writeNpy } from "./runtime/files/npy.js";

@@ -30,8 +30,8 @@ export function neuronc(streams: Streams): Command {
     .requiredOption("--framework <name>", frameworks.join(" or "), oneOf("--framework", frameworks))
     .option("--json", "print one JSON object")
     .action(async ({ framework, json }: { framework: Framework; json?: boolean }) => {
-      const { supportedOperators } = await import("../operators/index.js");
-      const names = [...supportedOperators(framework)];
+      const { supportedOperators } = await import("../driver/supported.js");
+      const names = await supportedOperators(framework);
       const terminal = new Terminal(streams, "WARN", json);
       if (json) terminal.object({ framework, operators: names });
       else for (const name of names) terminal.print(name);

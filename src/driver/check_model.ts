@@ -3,12 +3,13 @@
 import { UserError } from "../diagnostics/diagnostic.js";
 import { type ImportedModel, importModel, listOperators } from "../frontend/index.js";
 import { resolveName } from "../graph/names.js";
-import { describeReason, supportedOperators } from "../operators/index.js";
+import { describeReason } from "../operators/index.js";
 import type { Reason } from "../operators/record.js";
 import type { Framework } from "../options/framework.js";
 import { sourceOperators } from "../partition/index.js";
 import { bindOptions, checkedModel, importOptions } from "./checked.js";
 import type { CompileOptions } from "./options.js";
+import { supportedOperators } from "./supported.js";
 
 export interface ModelCheck {
   readonly framework: Framework;
@@ -55,8 +56,11 @@ export async function checkModel(path: string, options: CompileOptions = {}): Pr
   return { framework: imported.framework, operators, ...note };
 }
 
-function checkTypes({ framework, operators: source }: Pick<ImportedModel, "framework" | "operators">, because: string): ModelCheck {
-  const supported = new Set(supportedOperators(framework));
+async function checkTypes(
+  { framework, operators: source }: Pick<ImportedModel, "framework" | "operators">,
+  because: string,
+): Promise<ModelCheck> {
+  const supported = new Set(await supportedOperators(framework));
   const operators = source.map(({ name, type }) => ({
     name,
     type,

@@ -1,10 +1,7 @@
 /** The verdict on a node: whether a NeuronCore can run it, or the reason why not; its cost and exactness. */
 
-import { convertibleOperators } from "../frontend/tensorflow/convert/convert.js";
-import { neededOperator } from "../frontend/tensorflow/convert/needs.js";
 import { type Graph, isStatic, type Node, type TensorType } from "../graph/graph.js";
 import { type DType, dtypes, elementCount } from "../graph/tensor.js";
-import type { Framework } from "../options/framework.js";
 import { deviceTypes } from "../program/program.js";
 import { Builder, type Decomposition } from "./builder.js";
 import { hasDecomposition, isAlwaysDecomposed, ruleOf } from "./decompositions.js";
@@ -17,19 +14,11 @@ const narrower: Partial<Record<DType, DType>> = { float64: "float32", int64: "in
 /** Most elements of a tensor on a NeuronCore: 32-bit addresses of 4-byte elements within a chip's 8 GiB. */
 const MOST_ELEMENTS = 2 ** 31;
 
-/** Names of the operators that can run on a NeuronCore, directly or decomposed, sorted. */
-export function supportedOperators(framework: Framework): string[] {
-  if (framework === "TENSORFLOW") return convertibleOperators.filter(isSupportedTensorFlow);
+/** Names of ONNX's operators that can run on a NeuronCore, directly or decomposed, sorted. */
+export function supportedOperators(): string[] {
   return allRecords()
     .filter(isSupported)
     .map((record) => record.name);
-}
-
-/** Whether a NeuronCore can run what an operator of TensorFlow is converted to. */
-export function isSupportedTensorFlow(op: string): boolean {
-  const needed = neededOperator(op);
-  const record = needed === undefined ? undefined : recordOf(needed, "");
-  return needed === undefined || (record !== undefined && isSupported(record));
 }
 
 export function isSupported(record: OperatorRecord): boolean {
