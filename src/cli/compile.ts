@@ -5,17 +5,15 @@ import { userError } from "../diagnostics/diagnostic.js";
 import type { CompileReport } from "../driver/compile.js";
 import { type CompileOptions, flaggedOptions } from "../driver/options.js";
 import { optionNames } from "../options/table.js";
-import { collect, oneOf } from "../options/values.js";
+import { collect } from "../options/values.js";
 import { checkWritable, writeWhole } from "./files.js";
 import { logLevel } from "./flags.js";
 import { bytes, flops, groupBy, percent, significant, table } from "./format.js";
 import { type OptionFlags, withOptions } from "./options.js";
 import { describePipelines } from "./pipelines.js";
+import { IrPrinter, printIrHelp } from "./print_ir.js";
 import { stageReport } from "./stage_report.js";
 import { type LogLevel, type Streams, Terminal } from "./terminal.js";
-
-/** The phases whose result `--print-ir-after` shows. */
-export const printablePhases = ["import", "normalise", "check", "partition", "precision", "pipeline", "lower", "schedule"] as const;
 
 interface CompileFlags extends OptionFlags {
   pipeline?: string[];
@@ -34,7 +32,7 @@ export function addCompile(program: Command, streams: Streams): void {
     .argument("<model...>", "an ONNX file, a SavedModel's folder or a frozen GraphDef")
     .option("--pipeline <words...>", "accepted for the vendor's integrations: compile SaveTemps")
     .option("--output <file>", "the NEFF file", "out.neff")
-    .option("--print-ir-after <phase>", `print what a phase made: ${printablePhases.join(", ")}; may be repeated`, collect)
+    .option("--print-ir-after <phase>", printIrHelp, collect)
     .option("--report", "print how busy each stage keeps its engines, what it moves, and how near it is to the roofs")
     .option("--layer-types", "print the element type in which each layer's result is stored")
     .option("--json", "print one JSON object")
@@ -53,11 +51,12 @@ async function compile(models: readonly string[], flags: CompileFlags, terminal:
       expected: "one file is wanted; put the model before flags that take several words",
     });
   }
-  for (const phase of flags.printIrAfter ?? []) oneOf("--print-ir-after", printablePhases)(phase.split(":")[0]);
+  const printer = new IrPrinter(flags.printIrAfter ?? [], (text) => terminal.show(text));
   checkWritable(flags.output);
   const { compileModel } = await import("../driver/compile.js");
   const started = performance.now();
-  const { report, bytes: file } = await compileModel(models[0], await compileOptions(flags, terminal));
+  const { report, bytes: file } = await compileModel(models[0], await compileOptions(flags, terminal, printer));
+  const silent = printer.finish();
   writeWhole(flags.output, file);
   const result = {
     output: resolve(flags.output),
@@ -65,24 +64,19 @@ async function compile(models: readonly string[], flags: CompileFlags, terminal:
     seconds: (performance.now() - started) / 1000,
     peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
   };
-  for (const note of report.notes) terminal.log("WARN", note);
+  for (const note of [...report.notes, ...silent]) terminal.log("WARN", note);
   if (flags.json) terminal.object(result);
   else terminal.print(describe(result, flags));
 }
 
 /** The compile that the flags ask for, watched on the terminal. */
-async function compileOptions(flags: CompileFlags, terminal: Terminal): Promise<CompileOptions> {
-  const { pipeline, output, printIrAfter: wanted = [], report, layerTypes, json, verbose, ...values } = flags;
+async function compileOptions(flags: CompileFlags, terminal: Terminal, { observe }: IrPrinter): Promise<CompileOptions> {
+  const { pipeline, output, printIrAfter, report, layerTypes, json, verbose, ...values } = flags;
   return {
     ...(await flaggedOptions(values)),
     progress: (phase) => terminal.progress(`neuronc: ${phase}`),
     log: (level, message) => terminal.log(level, message),
-    observe: (phase, text) => {
-      if (!wanted.some((word) => phase === word || phase.startsWith(`${word} `))) return;
-      const shown = `// after ${phase}\n${text()}`;
-      if (json) terminal.log("ERROR", shown);
-      else terminal.print(shown);
-    },
+    observe,
   };
 }
 

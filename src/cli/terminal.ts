@@ -33,6 +33,13 @@ export class Terminal {
     if (!this.json) this.streams.out(`${text}\n`);
   }
 
+  /** What was asked for beside it: with `--json` on stderr. */
+  show(text: string): void {
+    this.clear();
+    if (this.json) this.streams.err(`${text}\n`);
+    else this.streams.out(`${text}\n`);
+  }
+
   object(value: unknown): void {
     this.clear();
     this.streams.out(`${JSON.stringify(value, null, 2)}\n`);

@@ -43,7 +43,8 @@ export async function checkedModel(path: string, options: CompileOptions, bind: 
   const model = given ?? (await importModel(path, importOptions(options)));
   const { graph: imported, operators: source, framework, files, aliases } = model;
   const keep = keptOnHost(source, options);
-  options.observe?.("import", () => graphText(imported));
+  if (options.verifyEach) verify("import", imported);
+  options.observe?.("import", undefined, () => graphText(imported));
   options.progress?.("normalise");
   const normalised = await normalise(imported, {
     bind: { ...bind, aliases },
@@ -53,26 +54,30 @@ export async function checkedModel(path: string, options: CompileOptions, bind: 
     keep,
     observe: (pass, after) => {
       if (options.verifyEach) verify(pass, after);
-      options.observe?.(`normalise ${pass}`, () => graphText(after));
+      options.observe?.("normalise", pass, () => graphText(after));
     },
   });
   const graph = releaseBuffers(normalised);
-  options.observe?.("normalise", () => graphText(graph));
+  options.observe?.("normalise", undefined, () => graphText(graph));
   options.progress?.("check");
   const verdicts = new Map(graph.nodes.map((node) => [node.name, checkNode(graph, node)]));
-  options.observe?.("check", () =>
+  options.observe?.("check", undefined, () =>
     [...verdicts].map(([name, reason]) => `${name}: ${reason ? describeReason(reason) : "runs on a NeuronCore"}\n`).join(""),
   );
   return { framework, files, aliases, graph, source, keep, verdicts };
 }
 
-/** As `--dump-ir` shows it. */
+/** As `--print-ir-after` shows it. */
 export function graphText(graph: Graph): string {
   return printGraph(graph, { elideConstants: true });
 }
 
-/** Throws where a pass left a graph that contradicts itself. */
-export function verify(pass: string, graph: Graph): void {
-  const faults = verifyGraph(graph);
-  if (faults.length > 0) throw new Error(`after ${pass}: ${faults.slice(0, 5).join("; ")}`);
+/** Throws where a phase or a pass left a graph that contradicts itself. */
+export function verify(made: string, graph: Graph): void {
+  assertSound(made, verifyGraph(graph));
+}
+
+/** Throws where there are faults in what was made: a bug of the compiler. */
+export function assertSound(made: string, faults: readonly string[]): void {
+  if (faults.length > 0) throw new Error(`after ${made}: ${faults.slice(0, 5).join("; ")}`);
 }

@@ -87,7 +87,7 @@ async function compileOnce(path: string, options: CompileOptions): Promise<Compi
   const { graph, source } = model;
   const parts = options.everyValue ? { ...placed, subgraphs: placed.subgraphs.map(withEveryValue) } : placed;
   const outputs = [...new Set([...graph.outputs, ...(options.everyValue ? parts.subgraphs.flatMap((part) => part.graph.outputs) : [])])];
-  options.observe?.("partition", () =>
+  options.observe?.("partition", undefined, () =>
     parts.subgraphs.map((part) => `// ${part.id} on ${part.device}\n${graphText(part.graph)}`).join("\n"),
   );
   const compiled = parts.subgraphs.map((part) => compileSubgraph(part, precision, options));

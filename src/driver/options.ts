@@ -5,14 +5,15 @@ import type { Artifact } from "../neff/artifact.js";
 import { parseArguments } from "../options/arguments.js";
 import { givenOptions } from "../options/manifest.js";
 import type { FlagValues, Options } from "../options/table.js";
+import type { Observe } from "./phases.js";
 
 export interface CompileOptions extends Partial<Options> {
   /** Every value that a program makes is an output too: for looking inside. The programs are then others, their values the same. */
   readonly everyValue?: boolean;
   progress?(phase: string): void;
   log?(level: "DEBUG" | "INFO" | "WARN", message: string): void;
-  /** Sees what each phase made: `phase` is its name, for a pass or a subgraph followed by that one's. */
-  observe?(phase: string, text: () => string): void;
+  /** Sees what each phase made. */
+  readonly observe?: Observe;
 }
 
 /** The tensors of `--input-value` flags, by input. Errors: those of `readTensorFile`. */

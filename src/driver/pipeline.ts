@@ -1,6 +1,5 @@
 /** From a Neuron subgraph to the programs of its cores: cut into stages, each compiled for a core of its own. */
 import type { Graph } from "../graph/graph.js";
-import { printGraph } from "../graph/text.js";
 import { hardware } from "../hardware/hardware.js";
 import {
   type Budget,
@@ -16,6 +15,7 @@ import {
   WEIGHT_CAPACITY,
 } from "../lower/index.js";
 import { type PipelinePlan, type PlannedStage, planPipeline } from "../pipeline/plan.js";
+import { graphText, verify } from "./checked.js";
 import { type CompiledStage, compileStage, type StageOptions } from "./stage.js";
 
 export interface CompiledPipeline {
@@ -41,10 +41,10 @@ export function compilePipeline(graph: Graph, cores: number | "auto", options: S
   if (cores === 1) return { stages: [{ ...compileStage(graph, usualBudgets, options), parts: graph.nodes.map((node) => ({ node })) }] };
   options.progress?.("pipeline");
   const costs = costsOf(graph, cores, options);
-  if (cores !== "auto") return compilePlan(plan(graph, costs, cores), false, options);
+  if (cores !== "auto") return compilePlan(graph.name, plan(graph, costs, cores), false, options);
   for (let least = 1; ; ) {
     const found = plan(graph, costs, "auto", least);
-    const compiled = compilePlan(found, true, options);
+    const compiled = compilePlan(graph.name, found, true, options);
     if (compiled.stages.every(({ memory }) => memory.residentWeightBytes === memory.weightBytes)) return compiled;
     options.log?.("DEBUG", `${graph.name}: ${found.stages.length} cores do not hold every weight beside the values`);
     least = found.stages.length + 1;
@@ -87,10 +87,9 @@ function fail(name: string): never {
 }
 
 /** With `resident`, weights come before values in every stage. */
-function compilePlan(found: PipelinePlan, resident: boolean, options: StageOptions): CompiledPipeline {
-  options.observe?.("pipeline", () =>
-    found.stages.map(({ graph }) => `// ${graph.name}\n${printGraph(graph, { elideConstants: true })}`).join("\n"),
-  );
+function compilePlan(name: string, found: PipelinePlan, resident: boolean, options: StageOptions): CompiledPipeline {
+  if (options.verifyEach) for (const { graph } of found.stages) verify(`pipeline ${graph.name}`, graph);
+  options.observe?.("pipeline", name, () => found.stages.map(({ graph }) => `// ${graph.name}\n${graphText(graph)}`).join("\n"));
   const stages = found.stages.map((stage) => ({
     ...compileStage(stage.graph, budgetsOf(stage, resident), options),
     parts: stage.parts,

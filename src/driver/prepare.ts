@@ -2,9 +2,9 @@
 import type { Graph } from "../graph/graph.js";
 import { flopsOf, recordOf } from "../operators/index.js";
 import { type ManifestOptions, manifestOptions } from "../options/manifest.js";
-import { type Partition, partition, priceModel, type Subgraph } from "../partition/index.js";
+import { checkPartition, type Partition, partition, priceModel, type Subgraph } from "../partition/index.js";
 import { applyPrecision, asWords, type Precision, parsePrecision } from "../passes/index.js";
-import { bindOptions, type CheckedModel, checkedModel, graphText, verify } from "./checked.js";
+import { assertSound, bindOptions, type CheckedModel, checkedModel, graphText, verify } from "./checked.js";
 import type { CompileOptions } from "./options.js";
 
 /** A model as its subgraphs are compiled. */
@@ -29,6 +29,7 @@ export async function prepare(path: string, options: CompileOptions): Promise<Pr
     sourceNames: new Set(source.map((operator) => operator.name)),
     price: priceModel(graph, (node) => flopsOf(graph, node)),
   });
+  if (options.verifyEach) assertSound("partition", checkPartition(graph, model.verdicts, model.keep, placed));
   return { model, settings, precision, placed };
 }
 
@@ -41,6 +42,6 @@ export function typedGraph(
   const words = asWords(graph);
   const typed = applyPrecision(words, precision, recordOf);
   if (options.verifyEach) for (const [pass, after] of Object.entries({ words, precision: typed })) verify(pass, after);
-  options.observe?.(`precision ${id}`, () => graphText(typed));
+  options.observe?.("precision", id, () => graphText(typed));
   return typed;
 }

@@ -8,6 +8,7 @@ import { checkProgram, describeFault } from "../program/check.js";
 import type { LoadedProgram, Program } from "../program/program.js";
 import { printOperation, printProgram } from "../program/text.js";
 import { schedule } from "../schedule/index.js";
+import { assertSound } from "./checked.js";
 import type { CompileOptions } from "./options.js";
 import { type StageMemory, stageMemory } from "./report.js";
 
@@ -31,7 +32,7 @@ export function compileStage(graph: Graph, budgets: readonly Budget[], options: 
   for (const budget of budgets) {
     options.progress?.("lower");
     const lowered = lower(graph, budget, options.relayout);
-    options.observe?.(`lower ${graph.name}`, () => [...lowered.load, ...lowered.infer].map(stepText).join(""));
+    options.observe?.("lower", graph.name, () => [...lowered.load, ...lowered.infer].map(stepText).join(""));
     options.progress?.("schedule");
     const result = schedule(lowered);
     if (!result.fits) {
@@ -40,7 +41,7 @@ export function compileStage(graph: Graph, budgets: readonly Budget[], options: 
       continue;
     }
     const { program, report: facts } = result;
-    options.observe?.(`schedule ${graph.name}`, () => printProgram(program));
+    options.observe?.("schedule", graph.name, () => printProgram(program));
     if (options.verifyEach) verifyProgram(program);
     const loaded = { program, constants: lowered.constants };
     return { graph, loaded, memory: stageMemory(loaded, facts) };
@@ -63,6 +64,5 @@ function stepText({ engine, operation, origin }: Step): string {
 }
 
 function verifyProgram(program: Program): void {
-  const faults = checkProgram(program);
-  if (faults.length > 0) throw new Error(`program ${program.name}: ${faults.slice(0, 5).map(describeFault).join("; ")}`);
+  assertSound(`schedule ${program.name}`, checkProgram(program).map(describeFault));
 }

@@ -9,6 +9,7 @@ import { fold } from "./fold.js";
 import { fuse } from "./fuse.js";
 import { cancelTransposes } from "./layout/index.js";
 import { simplify } from "./movement.js";
+import { type PassName, passNames } from "./names.js";
 import type { NormaliseOptions, Pass } from "./options.js";
 import { scalesBehind } from "./quantised.js";
 
@@ -17,21 +18,23 @@ export type { BindOptions, Decomposition, Evaluate, IoConfig, NormaliseOptions, 
 export { applyPrecision, fastMathWords, fp32CastWords, type Precision, parsePrecision, relayoutOf } from "./precision.js";
 export { asWords } from "./words.js";
 
-/** The passes in their order. `--print-ir-after` takes these names. */
-export const passes: readonly { readonly name: string; readonly run: Pass }[] = [
-  { name: "bind", run: bind },
-  { name: "infer", run: (graph, { operators }) => operators.inferTypes(graph) },
-  { name: "quantised", run: scalesBehind },
-  { name: "fold", run: fold },
-  { name: "doubles", run: narrowDoubles },
-  { name: "clean", run: clean },
-  { name: "decompose", run: decompose },
-  { name: "layout", run: cancelTransposes },
-  { name: "simplify", run: simplify },
-  { name: "absorb", run: absorb },
-  { name: "merge", run: clean },
-  { name: "fuse", run: fuse },
-];
+const runs: Readonly<Record<PassName, Pass>> = {
+  bind,
+  infer: (graph, { operators }) => operators.inferTypes(graph),
+  quantised: scalesBehind,
+  fold,
+  doubles: narrowDoubles,
+  clean,
+  decompose,
+  layout: cancelTransposes,
+  simplify,
+  absorb,
+  merge: clean,
+  fuse,
+};
+
+/** The passes in their order. `--print-ir-after normalise:NAME` shows what one made. */
+export const passes: readonly { readonly name: PassName; readonly run: Pass }[] = passNames.map((name) => ({ name, run: runs[name] }));
 
 /**
  * The imported graph, ready for the check. Afterwards the inputs' types are static, and every other value's, save what follows

@@ -150,7 +150,7 @@ describe("neuronc compile", () => {
       "--print-ir-after",
       "schedule",
     );
-    expect(program.out).toContain('// after schedule sg00\nprogram "sg00"');
+    expect(program.out).toContain('// after schedule:sg00\nprogram "sg00"');
   });
 
   it("says which options have no effect", async () => {
