@@ -1,6 +1,6 @@
 /** Files of commands: read with a coded error, written whole or not at all. */
-import { accessSync, constants, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { accessSync, closeSync, constants, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { userError } from "../diagnostics/diagnostic.js";
 
 function refusal(path: string, error: unknown): Error {
@@ -19,33 +19,52 @@ export function readText(path: string): string {
 
 /** Fails early where `path` can't be written later. Errors: NCC0706. */
 export function checkWritable(path: string): void {
-  try {
+  guarded(path, () => {
     accessSync(dirname(path), constants.W_OK | constants.X_OK);
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw userError("NCC0706", { path, detail: "it is a directory" });
+  });
+}
+
+/** Fails early where a folder can't be made, or files not be written into it, later. Errors: NCC0706. */
+export function checkFolder(path: string): void {
+  guarded(path, () => {
+    let folder = resolve(path);
+    while (!statSync(folder, { throwIfNoEntry: false })) folder = dirname(folder);
+    if (path === "" || !statSync(folder).isDirectory()) throw userError("NCC0706", { path, detail: `${folder} is no directory` });
+    accessSync(folder, constants.W_OK | constants.X_OK);
+  });
+}
+
+function guarded(path: string, check: () => void): void {
+  try {
+    check();
   } catch (error) {
     throw refusal(path, error);
   }
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw userError("NCC0706", { path, detail: "it is a directory" });
 }
 
 /** Writes beside `path`, then renames: readers never see a part of it. Errors: NCC0706, with nothing left behind. */
 export function writeWhole(path: string, bytes: Uint8Array | string): void {
   const temporary = `${path}.${process.pid}.partial`;
+  let made = false;
   try {
-    writeFileSync(temporary, bytes);
+    const file = openSync(temporary, "w");
+    made = true;
+    try {
+      writeFileSync(file, bytes);
+    } finally {
+      closeSync(file);
+    }
     renameSync(temporary, path);
   } catch (error) {
-    rmSync(temporary, { force: true });
+    if (made) rmSync(temporary, { force: true });
     throw refusal(path, error);
   }
 }
 
 /** Makes a folder with those above it. Errors: NCC0706. */
 export function makeFolder(path: string): void {
-  try {
-    mkdirSync(path, { recursive: true });
-  } catch (error) {
-    throw refusal(path, error);
-  }
+  guarded(path, () => mkdirSync(path, { recursive: true }));
 }
 
 /** File names in one folder for names that may hold any character: safe on every system, and distinct. */

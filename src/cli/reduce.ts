@@ -5,7 +5,7 @@ import { flaggedOptions } from "../driver/options.js";
 import type { ReduceOptions } from "../driver/reduce.js";
 import { optionNames } from "../options/table.js";
 import { wholeNumber } from "../options/values.js";
-import { fileNames, makeFolder, writeWhole } from "./files.js";
+import { checkFolder, fileNames, makeFolder, writeWhole } from "./files.js";
 import { fraction, type InputSource, inputSource } from "./flags.js";
 import { type OptionFlags, withOptions } from "./options.js";
 import { readInputs } from "./run.js";
@@ -38,7 +38,7 @@ export function addReduce(program: Command, streams: Streams): void {
 
 async function reduce(path: string, flags: ReduceFlags, terminal: Terminal): Promise<void> {
   const { input, outputDir, json, tolerance, limit, ...values } = flags;
-  makeFolder(outputDir);
+  checkFolder(outputDir);
   const { reduceModel } = await import("../driver/reduce.js");
   const { writeNpy } = await import("../runtime/files/npy.js");
   const { printGraph } = await import("../graph/text.js");
@@ -49,6 +49,7 @@ async function reduce(path: string, flags: ReduceFlags, terminal: Terminal): Pro
     inputs: (signature) => readInputs(signature, input ?? new Map()),
     progress: (step) => terminal.progress(`neuronc reduce: ${step}`),
   });
+  makeFolder(outputDir);
   const files = fileNames([...inputs.keys()], ".npy");
   const written = [...inputs].map(([name, tensor], index) => {
     const file = join(outputDir, files[index]);

@@ -10,7 +10,7 @@ import type { Tensor } from "../graph/tensor.js";
 import type { Signature } from "../neff/artifact.js";
 import { wholeNumber } from "../options/values.js";
 import { version } from "../version.js";
-import { fileNames, makeFolder, writeWhole } from "./files.js";
+import { checkFolder, fileNames, makeFolder, writeWhole } from "./files.js";
 import { type InputSource, inputSource } from "./flags.js";
 import { significant, table } from "./format.js";
 import { pipelineLines } from "./pipelines.js";
@@ -56,7 +56,7 @@ async function request(file: string, flags: RunFlags, terminal: Terminal): Promi
     else terminal.print(`Predicted on the device: ${significant(prediction.predictedMs)} ms`);
     return;
   }
-  if (flags.outputDir !== undefined) makeFolder(flags.outputDir);
+  if (flags.outputDir !== undefined) checkFolder(flags.outputDir);
   terminal.progress("neuron-run: loading");
   const report = await runArtifact(file, {
     inputs: (signature) => readInputs(signature, flags.input ?? new Map()),
@@ -103,6 +103,7 @@ async function writeOutputs(report: RunReport, folder: string): Promise<string[]
     report.outputs.map((output) => output.name),
     ".npy",
   );
+  makeFolder(folder);
   for (const [index, { name }] of report.outputs.entries()) {
     const value = report.values.get(name);
     if (value) writeWhole(join(folder, files[index]), writeNpy(value));

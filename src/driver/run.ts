@@ -1,7 +1,8 @@
 /** Running artifacts: the runtime on the simulator's cores and the host's ONNX Runtime, and the comparison with the original model. */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { UserError, userError } from "../diagnostics/diagnostic.js";
+import { statsOf } from "../frontend/files.js";
 import { detectFramework, type ImportedModel, importModel } from "../frontend/index.js";
 import { resolveName } from "../graph/names.js";
 import { isWide, type Tensor, type TensorData, toWords } from "../graph/tensor.js";
@@ -162,7 +163,7 @@ async function findReference(file: string, artifact: Artifact, given: string | t
     return { path: given, model };
   }
   for (const folder of [dirname(file), "."]) {
-    for (const name of existsSync(folder) ? readdirSync(folder).sort() : []) {
+    for (const name of namesIn(folder)) {
       const path = join(folder, name);
       const model = await importIfSource(path, artifact);
       if (model) return { path, model };
@@ -173,9 +174,18 @@ async function findReference(file: string, artifact: Artifact, given: string | t
 
 const modelFiles: Readonly<Record<string, RegExp>> = { ONNX: /\.onnx$/, TENSORFLOW: /\.(pb|pbtxt)$/ };
 
-/** Whether the model may be what is at a path; a file of another size is not read. */
+/** Sorted; none where the folder can't be read. */
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    return [];
+  }
+}
+
+/** Whether the model may be what is at a path; a file of another size is not read. Errors: those of what can't be read. */
 function mayBeSource(path: string, { framework, bytes, sha256: wanted }: Manifest["source"]): boolean {
-  const status = statSync(path, { throwIfNoEntry: false });
+  const status = statsOf(path);
   if (status?.isDirectory()) return framework === "TENSORFLOW" && detectFramework(path) === framework;
   if (!status?.isFile() || status.size > bytes || !modelFiles[framework]?.test(path)) return false;
   return status.size < bytes || fingerprint([path]).sha256 === wanted;
@@ -184,8 +194,8 @@ function mayBeSource(path: string, { framework, bytes, sha256: wanted }: Manifes
 /** The model at `path` if its files have the content. */
 async function importIfSource(path: string, artifact: Artifact): Promise<ImportedModel | undefined> {
   const { source } = artifact.manifest;
-  if (!mayBeSource(path, source)) return undefined;
   try {
+    if (!mayBeSource(path, source)) return undefined;
     const model = await importModel(path, importOptions(artifactOptions(artifact)));
     return fingerprint(model.files).sha256 === source.sha256 ? model : undefined;
   } catch (error) {

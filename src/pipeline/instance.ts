@@ -20,7 +20,7 @@ export function parsePipelineInstance(file: string, text: string, devices?: numb
   const number = (fields: Fields, name: string, what: string): number => {
     const value = fields[name];
     if (typeof value !== "number" || !(value >= 0 && value < Number.POSITIVE_INFINITY))
-      throw fail(`${name} of ${what} is ${JSON.stringify(value)}, not a finite number of at least 0`);
+      throw fail(`${name} of ${what} is ${value === undefined ? "missing" : JSON.stringify(value)}, not a finite number of at least 0`);
     return value;
   };
   const list = (fields: Fields, name: string): Fields[] => {

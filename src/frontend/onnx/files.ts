@@ -1,5 +1,5 @@
 /** The files of an ONNX model: the model itself and its external data, read by range. */
-import { realpathSync, statSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { type UserError, userError } from "../../diagnostics/diagnostic.js";
 import { tensorFlowKind } from "../detect.js";
@@ -18,7 +18,7 @@ export function readModelFile(path: string): Uint8Array {
 }
 
 function folderError(path: string): UserError {
-  const isSavedModel = statSync(join(path, "saved_model.pb"), { throwIfNoEntry: false }) !== undefined;
+  const isSavedModel = statsOf(join(path, "saved_model.pb")) !== undefined;
   return isSavedModel ? userError("NCC0107", { path, kind: "a SavedModel folder" }) : userError("NCC0102", { path });
 }
 
@@ -41,7 +41,8 @@ export function externalDataOf(path: string, seen: Set<string>): ExternalData {
     }
     if (isAbsolute(location) || location.split(/[\\/]/).includes("..")) throw outside();
     const file = join(folder, location);
-    if (!statSync(file, { throwIfNoEntry: false })?.isFile()) throw userError("NCC0120", { tensor, location });
+    const stats = statsOf(file);
+    if (!stats?.isFile()) throw userError("NCC0120", { tensor, location });
     const fromFolder = relative(folder, realpathSync(file));
     if (fromFolder === ".." || fromFolder.startsWith(`..${sep}`) || isAbsolute(fromFolder)) throw outside();
     const number = (key: string, missing: number) => {
@@ -57,7 +58,7 @@ export function externalDataOf(path: string, seen: Set<string>): ExternalData {
     if (length !== byteLength) {
       throw userError("NCC0123", { tensor, key: "length", value: length, expected: `the tensor's shape asks for ${byteLength} bytes` });
     }
-    const found = Math.max(0, statSync(file).size - offset);
+    const found = Math.max(0, stats.size - offset);
     if (found < length) throw userError("NCC0122", { tensor, location, offset, found, expected: length });
     seen.add(file);
     try {
