@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { checkModelCommand } from "../../src/cli/check_model.js";
-import { checkWritable, fileNames, inside, writeWhole } from "../../src/cli/files.js";
+import { checkFolder, checkWritable, fileNames, inside, writeWhole } from "../../src/cli/files.js";
 import { inputSource, logLevel } from "../../src/cli/flags.js";
 import { bytes, columns, flops, significant } from "../../src/cli/format.js";
 import { neuronc } from "../../src/cli/neuronc.js";
@@ -44,6 +44,8 @@ describe("wrong flags", () => {
     [["second.onnx"], "NCC0402: MODEL"],
     [["--output", join(folder, "no", "x.neff")], "NCC0706"],
     [["--output", folder], "NCC0706"],
+    [["--output", join(folder, "x".repeat(300))], "NCC0706"],
+    [["--output", "\0"], "NCC0706"],
   ])("%j", async (flags, message) => {
     const { code, out, err } = await command(neuronc, "compile", "model.onnx", "--output", output, ...flags);
     expect(err).toContain(message);
@@ -93,6 +95,19 @@ describe("output files", () => {
     expect(refusal(() => writeWhole(join(folder, "none", "x"), "content"))).toContain("NCC0706");
     expect(refusal(() => checkWritable(join(path, "x")))).toContain("NCC0706");
     expect(readdirSync(folder).filter((name) => name.endsWith(".partial"))).toEqual([]);
+  });
+
+  it("have folders that are checked before the work and made after it", async () => {
+    const file = join(folder, "file");
+    writeFileSync(file, "content");
+    for (const path of [file, join(file, "x"), "", "\0"]) expect(refusal(() => checkFolder(path))).toContain("NCC0706");
+    checkFolder(join(folder, "not", "yet"));
+    const absent = join(folder, "none.onnx");
+    for (const [factory, ...words] of [[neuronc, "reduce", absent] as const, [run, absent] as const]) {
+      expect((await command(factory, ...words, "--output-dir", file)).err).toContain("NCC0706");
+      expect((await command(factory, ...words, "--output-dir", join(folder, "not"))).err).toContain("NCC0101");
+    }
+    expect(existsSync(join(folder, "not"))).toBe(false);
   });
 
   it("get safe, distinct names", () => {

@@ -100,6 +100,11 @@ describe("models that are not sound", () => {
       identityModel({ input: [{ name: "x", type: { sequenceType: { elemType: { tensorType: { elemType: 1 } } } } }] }),
       "NCC0211: input x",
     ],
+    [
+      "a sequence as output",
+      identityModel({ output: [{ name: "y", type: { sequenceType: { elemType: { tensorType: { elemType: 1 } } } } }] }),
+      "NCC0211: output y",
+    ],
     ["an opset of the future", model(99, { ...shared, node: [node("Identity", ["x"], ["y"])] }), "NCC0113: "],
     ["an IR version of the future", identityModel({}, { irVersion: 99 }), "NCC0111: "],
     ["no opset", identityModel({}, { opsetImport: [] }), "NCC0112"],

@@ -92,12 +92,12 @@ class Converter {
       const name = this.nameOf(scope, input.name ?? "");
       if (body.constants.has(name)) continue;
       inputs.push(name);
-      const type = this.valueType(input, scope.parent === undefined);
+      const type = this.valueType(input, scope.parent === undefined ? "input" : undefined);
       if (type !== undefined) this.setType(name, type, body);
     }
     for (const info of [...(proto.valueInfo ?? []), ...(proto.output ?? [])]) {
       const name = resolve(scope, info.name ?? "");
-      const type = this.valueType(info, false);
+      const type = this.valueType(info);
       if (name !== undefined && type !== undefined && !this.hints.has(name)) this.hints.set(name, type);
     }
     this.nodes(proto.node ?? [], scope, body);
@@ -105,7 +105,7 @@ class Converter {
       const name = output.name ?? "";
       const value = resolve(scope, name);
       if (value === undefined || value === "") throw userError("NCC0204", { graph: scope.label, value: JSON.stringify(name) });
-      const type = this.valueType(output, false);
+      const type = this.valueType(output, scope.parent === undefined ? "output" : undefined);
       if (type !== undefined && !body.types.has(value) && scope.parent === undefined) body.types.set(value, type);
       return value;
     });
@@ -147,12 +147,12 @@ class Converter {
     return tensorFromSparse(proto, { label, ownsBuffer: false, external: this.external });
   }
 
-  /** The declared type of a tensor. `isInput`: anything else than a tensor is an error. */
-  private valueType(info: Onnx.IValueInfoProto, isInput: boolean): TensorType | undefined {
+  /** The declared type of a tensor. At the model's border anything else than a tensor is an error: NCC0211. */
+  private valueType(info: Onnx.IValueInfoProto, border?: "input" | "output"): TensorType | undefined {
     const name = info.name ?? "";
     const { tensorType, sequenceType, mapType, optionalType, sparseTensorType } = info.type ?? {};
     const other = Object.entries({ sequenceType, mapType, optionalType, sparseTensorType }).find(([, type]) => type);
-    if (other !== undefined && isInput) throw userError("NCC0211", { value: `input ${name}`, kind: other[0].replace(/Type$/, "") });
+    if (other !== undefined && border) throw userError("NCC0211", { value: `${border} ${name}`, kind: other[0].replace(/Type$/, "") });
     const dtype = elementTypeOf(tensorType?.elemType);
     if (dtype === undefined) return undefined;
     const shape = tensorType?.shape?.dim?.map((dim, axis): Dim => {
