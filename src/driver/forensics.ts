@@ -4,8 +4,8 @@ import type { ImportedModel } from "../frontend/index.js";
 import type { Graph } from "../graph/graph.js";
 import { elementCount, numberAt, type Tensor } from "../graph/tensor.js";
 import type { Artifact, Manifest } from "../neff/artifact.js";
-import { recordOf } from "../operators/index.js";
-import type { Exactness } from "../operators/record.js";
+import { type Exactness, isWithinFp32, loosest, NETWORK_LOSS } from "../operators/exactness.js";
+import { exactnessOf } from "../operators/index.js";
 import { parsePrecision } from "../passes/index.js";
 import { type Comparison, compareTensors } from "../runtime/compare.js";
 import { compileModel } from "./compile.js";
@@ -19,13 +19,6 @@ export interface TensorComparison extends Comparison {
   /** Whether it is as near to the original as its class says. */
   readonly within: boolean;
 }
-
-const classes: readonly Exactness[] = ["exact", "fp32", "rounded"];
-/** Of the fp32 class. */
-const RELATIVE = 1e-3;
-const ABSOLUTE = 1e-5;
-/** Greatest 1 - cosine of the rounded class over a whole network. */
-const NETWORK_LOSS = 5e-4;
 
 /**
  * Compiles the original again, as it was but for every value of the programs being an output, and runs both. Tensors that one side does not have
@@ -58,10 +51,9 @@ function exactnessOfValues(graph: Graph, { options }: Manifest): Map<string, Exa
   const rounds = precision.tensors !== "float32" || precision.relayout === "fast";
   const found = new Map<string, Exactness>();
   for (const node of graph.nodes) {
-    const own = rounds ? "rounded" : (recordOf(node.op, node.domain)?.exactness ?? "fp32");
-    const all = [own, ...node.inputs.map((input) => found.get(input) ?? "exact")];
-    const loosest = classes[Math.max(...all.map((name) => classes.indexOf(name)))];
-    for (const output of node.outputs) found.set(output, loosest);
+    const own = rounds ? "rounded" : exactnessOf(node);
+    const whole = loosest([own, ...node.inputs.map((input) => found.get(input) ?? "exact")]);
+    for (const output of node.outputs) found.set(output, whole);
   }
   return found;
 }
@@ -79,8 +71,7 @@ function judged(name: string, value: Tensor, reference: Tensor, exactness: Exact
 function isNear(value: Tensor, reference: Tensor): boolean {
   if (Array.isArray(value.data)) return compareTensors("", value, reference).maxAbs === 0;
   for (let index = 0; index < elementCount(value.shape); index++) {
-    const [seen, wanted] = [numberAt(value, index), numberAt(reference, index)];
-    if (!Object.is(seen, wanted) && !(Math.abs(seen - wanted) <= RELATIVE * Math.abs(wanted) + ABSOLUTE)) return false;
+    if (!isWithinFp32(numberAt(value, index), numberAt(reference, index))) return false;
   }
   return true;
 }

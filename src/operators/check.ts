@@ -5,7 +5,8 @@ import { type DType, dtypes, elementCount } from "../graph/tensor.js";
 import { deviceTypes } from "../program/program.js";
 import { Builder, type Decomposition } from "./builder.js";
 import { hasDecomposition, isAlwaysDecomposed, ruleOf } from "./decompositions.js";
-import type { Exactness, OperatorRecord, OperatorUse, Reason } from "./record.js";
+import { type Exactness, loosest } from "./exactness.js";
+import type { OperatorRecord, OperatorUse, Reason } from "./record.js";
 import { allRecords, epilogueUse, recordOf, useOf } from "./registry.js";
 import { reason } from "./shapes.js";
 
@@ -171,10 +172,8 @@ export function flopsOf(graph: Graph, node: Node): number {
   return steps.reduce((sum, flops) => sum + flops, record.flops(useOf(graph, node)));
 }
 
-const classes: readonly Exactness[] = ["exact", "fp32", "rounded"];
-
-/** The loosest class among a node and its epilogue. */
-export function exactnessOf(_graph: Graph, node: Node): Exactness {
-  const own = [recordOf(node.op, node.domain), ...(node.epilogue ?? []).map((step) => recordOf(step.op, ""))];
-  return classes[Math.max(...own.map((record) => classes.indexOf(record?.exactness ?? "fp32")))];
+/** The loosest class among a node and its epilogue; that of FP32 arithmetic for what has no record, which the host computes. */
+export function exactnessOf(node: Node): Exactness {
+  const records = [recordOf(node.op, node.domain), ...(node.epilogue ?? []).map((step) => recordOf(step.op, ""))];
+  return loosest(records.map((record) => record?.exactness ?? "fp32"));
 }

@@ -1,8 +1,9 @@
 /** Operators without a lowering of their own as rows of tables: their forms, and shape inference where it is cheap. Without `infer`, types are unknown. */
 import { type Dim, intAttribute, type TensorType } from "../graph/graph.js";
 import type { DType } from "../graph/tensor.js";
+import type { Exactness } from "./exactness.js";
 import { elementTypes } from "./pointwise.js";
-import type { AttributeSpec, Exactness, OperatorRecord, OperatorUse } from "./record.js";
+import type { AttributeSpec, OperatorRecord, OperatorUse } from "./record.js";
 import { dtypeFromCode, dtypeOf, OPEN, type Shape, shapeOf } from "./shapes.js";
 
 export interface Form {

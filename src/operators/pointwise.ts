@@ -2,6 +2,7 @@
 import { floatAttribute, intAttribute, stringAttribute } from "../graph/graph.js";
 import { type DType, isFloat } from "../graph/tensor.js";
 import type { ActivationFunction, AluOp } from "../program/program.js";
+import type { Exactness } from "./exactness.js";
 import {
   add,
   apply,
@@ -18,7 +19,7 @@ import {
   subtract,
   type Term,
 } from "./expression.js";
-import type { AttributeSpec, Exactness, OperatorRecord, OperatorUse, Reason } from "./record.js";
+import type { AttributeSpec, OperatorRecord, OperatorUse, Reason } from "./record.js";
 import {
   attributeFault,
   broadcast,

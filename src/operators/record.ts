@@ -2,6 +2,7 @@
 import type { Attribute, Attributes, Node, TensorType } from "../graph/graph.js";
 import type { DType, Tensor } from "../graph/tensor.js";
 import type { ReduceOp } from "../program/program.js";
+import type { Exactness } from "./exactness.js";
 import type { Expression } from "./expression.js";
 
 /** One use of an operator: its attributes, and the types and constant values of its inputs (undefined: absent, or not constant). */
@@ -32,12 +33,6 @@ export interface Reason {
   /** The nearest form that is supported; empty where there is none. */
   readonly nearest: string;
 }
-
-/**
- * How exact a result is (DESIGN section 2). `exact`: equal bits. `fp32`: engine arithmetic in FP32, rtol 1e-3, atol 1e-5.
- * `rounded`: matmult inputs in 16 bits, |error| <= 2u sum|a||b| + the fp32 class.
- */
-export type Exactness = "exact" | "fp32" | "rounded";
 
 /** Copies a box of the output from a strided part of one input. Offsets and strides count elements of the row-major tensors. */
 export interface MovementPiece {

@@ -3,6 +3,7 @@ import { networks } from "../../models/networks.js";
 import { Random } from "../../models/random.js";
 import type { TensorType } from "../../src/graph/graph.js";
 import { compareTensors, compileModel, elementCount, int64Tensor, loadModel, randomTensor, type Tensor } from "../../src/index.js";
+import { NETWORK_LOSS } from "../../src/operators/exactness.js";
 import { referenceSession } from "../networks/support.js";
 import { withNetwork } from "./network.js";
 import { type Row, row } from "./rows.js";
@@ -14,7 +15,7 @@ const WORDS = 30522;
 
 /** The words of `--fast-math`, and the greatest 1 - cosine that the project asks for. */
 const modes: readonly { readonly words: readonly string[]; readonly limit?: number }[] = [
-  { words: ["all"], limit: 5e-4 },
+  { words: ["all"], limit: NETWORK_LOSS },
   { words: ["fp32-cast-matmult"] },
   { words: ["fp32-cast-matmult", "no-fast-relayout"] },
   { words: ["none"] },

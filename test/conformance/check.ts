@@ -19,7 +19,7 @@ import {
   toNumbers,
   UserError,
 } from "../../src/index.js";
-import { parameterInputs, recordOf } from "../../src/operators/index.js";
+import { exactnessOf, parameterInputs } from "../../src/operators/index.js";
 import { findFault, type Tolerance } from "./judge.js";
 import type { Case, DataSet, Place, Suite, TestSource, WantedOutput } from "./suite.js";
 import { suites } from "./suites.js";
@@ -185,7 +185,7 @@ async function judge(
   const { name: output, tolerance: given } = wanted;
   const storesFp32 = suite.fastMath[place] !== undefined;
   const nodes = nodesBehind(graph, output);
-  const classes = nodes.map((node) => recordOf(node.op, node.domain)?.exactness ?? "fp32");
+  const classes = nodes.map((node) => exactnessOf(node));
   const rounds = classes.includes("rounded");
   const onNeuron = report.subgraphs.some(({ device }) => device === "neuron");
   const sums = nodes.some(({ op }) => transforms.has(op));

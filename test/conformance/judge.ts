@@ -1,17 +1,11 @@
 /** Whether an output is near enough to what it has to be: the exactness classes of DESIGN section 2. */
 import { elementCount, isFloat, numberAt, type Tensor } from "../../src/graph/tensor.js";
 import { compareTensors } from "../../src/index.js";
-import type { Exactness } from "../../src/operators/record.js";
+import { CONTRACTION_ROUNDOFFS, type Exactness, fp32Bound, NETWORK_LOSS, unitRoundoff } from "../../src/operators/exactness.js";
 
-/** Tolerance of the `fp32` class. */
-const RELATIVE = 1e-3;
-const ABSOLUTE = 1e-5;
-/** Largest loss of cosine of a whole network in 16 bits. */
-const NETWORK_LOSS = 5e-4;
 /** What a network may lose of what the reference framework loses in bfloat16. */
 const FRAMEWORK_FACTOR = 1.25;
-/** Unit roundoffs, as DESIGN states them. */
-const roundoff: Readonly<Partial<Record<string, number>>> = { bfloat16: 2 ** -8, float16: 2 ** -11 };
+const roundoff: Readonly<Partial<Record<string, number>>> = unitRoundoff;
 
 /** How exact an output has to be. */
 export type Tolerance =
@@ -41,13 +35,14 @@ export function findFault(name: string, value: Tensor, expected: Tensor, toleran
   const given = tolerance.kind === "rounded" ? undefined : tolerance.given;
   const exact = (tolerance.kind === "exact" && !given) || !isFloat(expected.dtype);
   const sums = tolerance.kind === "fp32" && tolerance.sums === true;
-  const absolute = (given?.absolute ?? ABSOLUTE) * (sums ? Math.max(1, compareTensors(name, value, expected).peak) : 1);
+  const absolute = (given?.absolute ?? fp32Bound.absolute) * (sums ? Math.max(1, compareTensors(name, value, expected).peak) : 1);
   const stored = 2 * (roundoff[expected.dtype] ?? 0);
   for (let index = 0; index < elementCount(expected.shape); index++) {
     const [seen, wanted] = [numberAt(value, index), numberAt(expected, index)];
     if (seen === wanted || (Number.isNaN(seen) && Number.isNaN(wanted))) continue;
-    const products = tolerance.kind === "rounded" ? 2 * tolerance.unit * Math.abs(numberAt(tolerance.magnitude, index)) : 0;
-    const bound = exact ? 0 : Math.max(given?.relative ?? RELATIVE, stored) * Math.abs(wanted) + absolute + products;
+    const products =
+      tolerance.kind === "rounded" ? CONTRACTION_ROUNDOFFS * tolerance.unit * Math.abs(numberAt(tolerance.magnitude, index)) : 0;
+    const bound = exact ? 0 : Math.max(given?.relative ?? fp32Bound.relative, stored) * Math.abs(wanted) + absolute + products;
     if (!(Math.abs(seen - wanted) <= bound)) {
       return `${name}[${index}] is ${seen}, not ${wanted} (class ${exact ? "exact" : tolerance.kind})`;
     }

@@ -7,13 +7,12 @@ import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { allRecords, isSupported, recordOf } from "../../src/operators/index.js";
-import type { Exactness } from "../../src/operators/record.js";
 import { runPool } from "./pool.js";
 import { suites } from "./suites.js";
-import { countOperators, formatPage, formatTable } from "./table.js";
+import { countOperators, formatPage, formatTable, type HeldTo } from "./table.js";
 
-function exactnessOf(type: string): Exactness {
-  return recordOf(type, "")?.exactness ?? "fp32";
+function exactnessOf(type: string): HeldTo {
+  return recordOf(type, "")?.exactness ?? "host";
 }
 
 const listed = new Set(allRecords().flatMap((record) => (isSupported(record) ? [record.name] : [])));

@@ -5,6 +5,7 @@ import { seeded } from "../../src/graph/random.js";
 import { type DType, elementCount, fromNumbers, int64Tensor, isFloat, type Tensor, toNumbers } from "../../src/graph/tensor.js";
 import { runGraph } from "../../src/host/index.js";
 import { broadcastIndices, evaluate, evaluateExpression } from "../../src/operators/evaluate.js";
+import { isWithinFp32 } from "../../src/operators/exactness.js";
 import { checkNode, decompose, inferTypes, recordOf, useOf } from "../../src/operators/index.js";
 import { applyMovement } from "../../src/operators/pieces.js";
 import { convolve, pool } from "./reference.js";
@@ -116,8 +117,8 @@ export function expectClose(actual: readonly number[], wanted: readonly number[]
   expect(actual.length, what).toBe(wanted.length);
   for (const [index, value] of wanted.entries()) {
     const same = Object.is(actual[index], value) || actual[index] === value;
-    const close = fp32 && Math.abs(actual[index] - value) <= 1e-5 + 1e-3 * Math.abs(value);
-    if (!same && !close) expect.fail(`${what}: element ${index} is ${actual[index]}, should be ${value}`);
+    if (!same && !(fp32 && isWithinFp32(actual[index], value)))
+      expect.fail(`${what}: element ${index} is ${actual[index]}, should be ${value}`);
   }
 }
 

@@ -14,6 +14,7 @@ import {
   type Tensor,
   UserError,
 } from "../../src/index.js";
+import { fp32Bound, unitRoundoff } from "../../src/operators/exactness.js";
 import { parsePrecision } from "../../src/passes/index.js";
 import type { RandomCase } from "./case.js";
 import { type Expected, expectedOutputs } from "./sensitivity.js";
@@ -23,10 +24,6 @@ export interface Failure {
   readonly kind: "refused" | "crash" | "mismatch";
   readonly detail: string;
 }
-
-/** Of the fp32 class. */
-const RELATIVE = 1e-3;
-const ABSOLUTE = 1e-5;
 
 type Values = ReadonlyMap<string, Tensor>;
 
@@ -168,8 +165,8 @@ async function judge(test: RandomCase, values: Values): Promise<Failure | undefi
   return undefined;
 }
 
-/** Between neighbours of a type, relative to them, at most. */
-const units: Partial<Record<DType, number>> = { float16: 2 ** -10, bfloat16: 2 ** -7 };
+/** Between neighbours of a 16-bit type, relative to them, at most. */
+const spacing = (dtype: DType): number => (dtype === "float16" || dtype === "bfloat16" ? 2 * unitRoundoff[dtype] : 0);
 
 /** Why a value is not what is expected; undefined if it is. */
 function faultOf(value: Tensor | undefined, { value: reference, spread }: Expected, exact: boolean): string | undefined {
@@ -178,8 +175,8 @@ function faultOf(value: Tensor | undefined, { value: reference, spread }: Expect
   for (let index = 0; index < elementCount(value.shape); index++) {
     const [seen, wanted] = [numberAt(value, index), numberAt(reference, index)];
     if (seen === wanted || (Number.isNaN(seen) && Number.isNaN(wanted))) continue;
-    const bound =
-      exact || !isFloat(value.dtype) ? 0 : SAFETY * spread + Math.max(RELATIVE, units[value.dtype] ?? 0) * Math.abs(wanted) + ABSOLUTE;
+    const share = Math.max(fp32Bound.relative, spacing(value.dtype));
+    const bound = exact || !isFloat(value.dtype) ? 0 : SAFETY * spread + share * Math.abs(wanted) + fp32Bound.absolute;
     if (!(Math.abs(seen - wanted) <= bound)) return `[${index}] is ${seen}, not ${wanted} within ${bound}`;
   }
   return undefined;
