@@ -4,6 +4,7 @@ export { type Diagnostic, UserError } from "./diagnostics/diagnostic.js";
 export { checkModel, type ModelCheck } from "./driver/check_model.js";
 export { type CompileReport, type CompileResult, compileModel } from "./driver/compile.js";
 export type { CompileOptions } from "./driver/options.js";
+export type { Observe, Phase } from "./driver/phases.js";
 export { predictService, type Service, type ServiceOptions } from "./driver/predict.js";
 export { type Failure, type Reduced, type ReduceOptions, reduceModel } from "./driver/reduce.js";
 export { loadModel, predictArtifact, type RunOptions, type RunReport, runArtifact } from "./driver/run.js";

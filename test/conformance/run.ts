@@ -6,14 +6,10 @@
 import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { allRecords, isSupported, recordOf } from "../../src/operators/index.js";
+import { allRecords, isSupported } from "../../src/operators/index.js";
 import { runPool } from "./pool.js";
 import { suites } from "./suites.js";
-import { countOperators, formatPage, formatTable, type HeldTo } from "./table.js";
-
-function exactnessOf(type: string): HeldTo {
-  return recordOf(type, "")?.exactness ?? "host";
-}
+import { countOperators, formatPage, formatTable, heldTo } from "./table.js";
 
 const listed = new Set(allRecords().flatMap((record) => (isSupported(record) ? [record.name] : [])));
 
@@ -48,8 +44,8 @@ async function main(): Promise<void> {
     },
   });
   if (process.stderr.isTTY) process.stderr.write("\r");
-  process.stdout.write(`${formatTable(rows, exactnessOf)}\n`);
-  if (values.page !== undefined) writeFileSync(values.page, formatPage(rows, exactnessOf, isListed));
+  process.stdout.write(`${formatTable(rows, heldTo)}\n`);
+  if (values.page !== undefined) writeFileSync(values.page, formatPage(rows, heldTo, isListed));
   if (values.json !== undefined) {
     const plain = rows.map(({ operators: _, ...row }) => row);
     writeFileSync(values.json, `${JSON.stringify({ tests: plain, operators: countOperators(rows) }, null, 1)}\n`);

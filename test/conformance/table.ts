@@ -1,5 +1,6 @@
 /** The runner's results by operator. */
 import { boundsInWords, type Exactness } from "../../src/operators/exactness.js";
+import { recordOf } from "../../src/operators/index.js";
 import type { TestRow } from "./check.js";
 
 /** Numbers of tests that hold an operator: passed with it on the NeuronCore, passed with it on the CPU, failed, refused. */
@@ -37,6 +38,11 @@ function operatorLines(rows: readonly TestRow[], exactnessOf: (type: string) => 
 const HOST = "host";
 /** What an operator's outputs are held to. */
 export type HeldTo = Exactness | typeof HOST;
+
+/** By an operator's type. */
+export function heldTo(type: string): HeldTo {
+  return recordOf(type, "")?.exactness ?? HOST;
+}
 
 const tolerances: Readonly<Record<HeldTo, string>> = {
   ...boundsInWords,
