@@ -38,8 +38,9 @@ const MAX_MISSES = 3;
 /** Borders that are tried for a segment. */
 const NEAREST_BORDERS = 16;
 const FAR_BORDERS = 8;
-/** Parts of a batch. */
+/** Parts of a batch, and copies of nodes for them, at most. */
 const MAX_WINDOWS = 64;
+const MAX_COPIES = 4096;
 /** A rearrangement through DRAM stores the value, arranges it there, and loads it. */
 const MOVES_OF_CUT_ALIAS = 4;
 /** What a segment has to save, of all traffic. */
@@ -124,7 +125,7 @@ class Planner {
   #overheadSeconds(segments: readonly Segment[]): number {
     const { nodes } = this.#graph;
     const windowsOf = new Float64Array(nodes.length).fill(1);
-    for (const { first, end, items } of segments) windowsOf.fill(Math.ceil(batchOf(this.#graph, nodes[first]) / items), first, end);
+    for (const segment of segments) windowsOf.fill(this.#windows(segment), segment.first, segment.end);
     return nodes.reduce((sum, { name }, at) => {
       const overhead = this.#overhead.get(name);
       if (!overhead) return sum;
@@ -161,9 +162,18 @@ class Planner {
       return { first, end: next < 0 ? batches.length : next, batch: batches[first] };
     });
     const most = Math.max(1, ...regions.map(({ batch }) => batch));
-    return partsOf(most).map((items) =>
-      this.plan(regions.filter(({ batch }) => batch > items).map(({ first, end }) => ({ first, end, items }))),
+    const choices = partsOf(most).map((items) =>
+      regions.filter(({ batch }) => batch > items).map(({ first, end }) => ({ first, end, items })),
     );
+    return choices.filter((segments) => this.#copies(segments) <= MAX_COPIES).map((segments) => this.plan(segments));
+  }
+
+  #windows({ first, items }: Segment): number {
+    return Math.ceil(batchOf(this.#graph, this.#graph.nodes[first]) / items);
+  }
+
+  #copies(segments: readonly Segment[]): number {
+    return segments.reduce((sum, segment) => sum + (segment.end - segment.first) * this.#windows(segment), 0);
   }
 
   /**
@@ -190,6 +200,7 @@ class Planner {
       const tryEach = (variants: readonly Segment[]) => {
         for (const segment of variants) {
           const segments = [...before.segments, ...this.#repeats(segment, fits)].sort((a, b) => a.first - b.first);
+          if (this.#copies(segments) > MAX_COPIES) continue;
           const plan = this.plan(segments);
           if (plan.seconds < found.cost) found = { cost: plan.seconds, segment };
           if (plan.seconds < best.plan.seconds) best = { segments, plan };
