@@ -5,9 +5,12 @@ import { type Access, type Buffer, type Dma, deviceBytes, freeCount, type Operat
 /** What the cost of an access needs to know of a buffer; lowered buffers, which have no address yet, do as well. */
 export type BufferType = Pick<Buffer, "space" | "dtype">;
 
-/** A DMA's work: `bytes` moved, and `chargedBytes`, in which a contiguous run shorter than a descriptor costs a whole one. */
+/** A DMA's work. */
 export interface DmaCost {
-  readonly bytes: number;
+  /**
+   * Bytes from or to DRAM, or of a move within SBUF those moved. A contiguous run shorter than a descriptor costs a whole one. Reads and writes share
+   * DRAM's bandwidth: a move within DRAM counts at both ends.
+   */
   readonly chargedBytes: number;
   /** Both ends in SBUF: it takes none of the chip's DRAM bandwidth. */
   readonly onChip: boolean;
@@ -30,8 +33,9 @@ export function dmaCost(operation: Dma, out: BufferType, source: BufferType, har
   const elementBytes = deviceBytes(out.dtype, onChip ? "sbuf" : "dram");
   const run = Math.min(contiguousElements(operation.out, out.space), contiguousElements(operation.in, source.space));
   const runBytes = Math.max(1, run) * elementBytes;
-  const bytes = count * elementBytes;
-  return { bytes, chargedBytes: Math.ceil(bytes / runBytes) * Math.max(runBytes, hardware.dmaDescriptorBytes), onChip };
+  const ends = out.space === "dram" && source.space === "dram" ? 2 : 1;
+  const descriptors = Math.ceil((count * elementBytes) / runBytes);
+  return { chargedBytes: ends * descriptors * Math.max(runBytes, hardware.dmaDescriptorBytes), onChip };
 }
 
 export function sameAccess(a: Access, b: Access): boolean {

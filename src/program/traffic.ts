@@ -11,7 +11,7 @@ export interface Traffic {
 
 const ofKind = { constant: "weights", input: "inputs", output: "outputs", scratch: "spills" } as const;
 
-/** Both ends of a move within DRAM count. */
+/** Both ends of a move within DRAM count, as in `dmaCost`. */
 export function dramTraffic({ buffers, infer }: Program): Traffic {
   const kinds = new Map(buffers.flatMap((buffer) => (buffer.space === "dram" ? [[buffer.name, buffer] as const] : [])));
   const traffic = { weights: 0, inputs: 0, outputs: 0, spills: 0 };
