@@ -10,7 +10,7 @@ import { type Context, mainUse } from "./context.js";
 import { rearrangement } from "./place.js";
 import { moveStaged, straightenRows } from "./staged.js";
 import { EXCHANGE_MIN, type Value } from "./values.js";
-import { channelTiles, type Dimension, jointly, PARTITION_QUADRANT, subView, tileBoxes, type View, wholeBox, withSizes } from "./view.js";
+import { channelTiles, type Dimension, jointly, subView, tileBoxes, type View, wholeBox, withSizes } from "./view.js";
 
 /** One dimension of a piece that stays on one axis: steps count positions along that axis of the input and the output. */
 interface AxisDimension {
@@ -132,7 +132,7 @@ function movePiece(context: Context, out: Value, piece: AxisPiece, axis: number)
 }
 
 function moveView(context: Context, from: View, to: View): void {
-  const aligned = [from, to].every((view) => view.space === "sbuf" && view.partitionStart % PARTITION_QUADRANT === 0);
+  const aligned = [from, to].every((view) => view.space === "sbuf" && view.partitionStart % hardware.partitionQuadrant === 0);
   if (aligned) jointly([to, from], ([out, source]) => context.emitter.step("vector", { kind: "copy", out, in: source }));
   else if (!moveStaged(context, from, to)) context.values.move(from, to);
 }

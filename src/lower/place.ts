@@ -3,7 +3,7 @@ import { elementCount, rowMajorStrides } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import type { Movement } from "../operators/record.js";
 import { type DeviceType, deviceBytes } from "../program/program.js";
-import { type Box, channelTiles, type Dimension, ONE, PARTITION_QUADRANT, partitions, subView, tileBoxes, type View } from "./view.js";
+import { type Box, channelTiles, type Dimension, ONE, partitions, subView, tileBoxes, type View } from "./view.js";
 
 /** The axes of a value that lie on partitions, outermost first: usually one. The others are free, in row-major order. */
 export type Layout = readonly number[];
@@ -133,7 +133,7 @@ export function placeView(place: ChipPlace, dtype: DeviceType, axis: number, sta
 export function reachableView(place: ChipPlace, dtype: DeviceType, axis: number, start: number, count: number, box: Box): View | undefined {
   const view = placeView(place, dtype, axis, start, count, box);
   const usual = start % hardware.sbufPartitions;
-  return view && (view.partitionStart === usual || view.partitionStart % PARTITION_QUADRANT === 0) ? view : undefined;
+  return view && (view.partitionStart === usual || view.partitionStart % hardware.partitionQuadrant === 0) ? view : undefined;
 }
 
 /** Positions that lie along one axis of the input of a movement and one of its output; steps count positions of those axes. */

@@ -2,19 +2,7 @@
 import { hardware } from "../hardware/hardware.js";
 import { type DeviceType, deviceBytes } from "../program/program.js";
 import type { Emitter } from "./emitter.js";
-import {
-  accessOf,
-  type Box,
-  type Dimension,
-  jointly,
-  PARTITION_QUADRANT,
-  partitions,
-  type Range,
-  subView,
-  tileBoxes,
-  type View,
-  withSizes,
-} from "./view.js";
+import { accessOf, type Box, type Dimension, jointly, partitions, type Range, subView, tileBoxes, type View, withSizes } from "./view.js";
 
 /** What `--fast-math` says of FP32 values that change their layout: rounded to 16 bits by the tensor engine, or moved bit by bit. */
 export interface Relayout {
@@ -34,7 +22,7 @@ export function transposeType(dtype: DeviceType, relayout: Relayout): DeviceType
   return dtype === "float32" && relayout.fast ? relayout.type : undefined;
 }
 
-const isAligned = (view: View) => view.partitionStart % PARTITION_QUADRANT === 0;
+const isAligned = (view: View) => view.partitionStart % hardware.partitionQuadrant === 0;
 
 /** The dimensions of a side: those of the other axes, then that of `last`; of extent 1 where that is no axis. */
 function dimensions({ view, axis }: Side, others: readonly number[], last: number): View {

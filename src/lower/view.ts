@@ -22,12 +22,6 @@ export interface View {
   readonly dims: readonly Dimension[];
 }
 
-/** Engines address partitions from multiples of this; a DMA any. */
-export const PARTITION_QUADRANT = 32;
-
-/** Free dimensions that one access pattern can have. */
-const MAX_DIMENSIONS = 4;
-
 function access(view: View, offset: number, dims: readonly Dimension[]): Access {
   return {
     buffer: view.buffer,
@@ -59,7 +53,7 @@ function mergeDimensions(views: readonly View[]): Dimension[][] {
 }
 
 /**
- * Calls `emit` with one access per view, as often as it takes to cover the views with at most four free dimensions each.
+ * Calls `emit` with one access per view, as often as it takes to cover the views with at most `accessDimensions` free dimensions each.
  * `reserved` is how many trailing dimensions the caller adds itself.
  */
 export function jointly(views: readonly View[], emit: (accesses: Access[]) => void, reserved = 0): void {
@@ -69,7 +63,7 @@ export function jointly(views: readonly View[], emit: (accesses: Access[]) => vo
     }
   }
   const merged = mergeDimensions(views);
-  const outer = Math.max(0, merged[0].length + reserved - MAX_DIMENSIONS);
+  const outer = Math.max(0, merged[0].length + reserved - hardware.accessDimensions);
   const sizes = merged[0].slice(0, outer).map((dim) => dim.size);
   const index = sizes.map(() => 0);
   for (;;) {
@@ -85,7 +79,7 @@ export function jointly(views: readonly View[], emit: (accesses: Access[]) => vo
   }
 }
 
-/** The one access pattern of a view that needs no more than four free dimensions: a scalar operand, a stationary tile. */
+/** The one access pattern of a view that needs no more free dimensions than one can have: a scalar operand, a stationary tile. */
 export function accessOf(view: View): Access {
   const accesses: Access[] = [];
   jointly([view], ([only]) => accesses.push(only));

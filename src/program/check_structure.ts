@@ -70,7 +70,12 @@ function describe(access: Access): string {
 }
 
 /** The access names a buffer and stays inside it. */
-function checkAccess(access: Access, buffers: ReadonlyMap<string, Buffer>, report: Report): void {
+function checkAccess(
+  access: Access,
+  buffers: ReadonlyMap<string, Buffer>,
+  { accessDimensions: dimensions }: Hardware,
+  report: Report,
+): void {
   const { partitionStart, partitionCount, partitionStride, sizes, strides } = access;
   const buffer = buffers.get(access.buffer);
   if (!buffer) {
@@ -81,7 +86,7 @@ function checkAccess(access: Access, buffers: ReadonlyMap<string, Buffer>, repor
     report(`${describe(access)} has ${strides.length} strides`);
     return;
   }
-  if (sizes.length > 4) report(`${describe(access)} has more than 4 free dimensions`);
+  if (sizes.length > dimensions) report(`${describe(access)} has more than ${dimensions} free dimensions`);
   const whole = [partitionStart, partitionCount, partitionStride, access.offset, ...sizes, ...strides];
   if (!whole.every(Number.isSafeInteger)) {
     report(`${describe(access)} has a figure that is not an integer`);
@@ -243,9 +248,16 @@ class Rules {
     }
   }
 
-  onChip(accesses: readonly Access[]): void {
-    for (const access of accesses)
+  /** Where an engine reaches its operands: on chip, from the first partition of a quadrant on. */
+  reached(accesses: readonly Access[]): void {
+    const { partitionQuadrant: quadrant } = this.#hardware;
+    for (const access of accesses) {
       this.#require(this.#operand(access).buffer.space !== "dram", `an engine does not reach ${access.buffer} in DRAM`);
+      this.#require(
+        access.partitionStart % quadrant === 0,
+        `${describe(access)}: an engine starts at a multiple of ${quadrant} partitions`,
+      );
+    }
   }
 }
 
@@ -259,7 +271,7 @@ function runsOn(kind: Operation["kind"], engine: Engine): boolean {
 
 function checkOperation(operation: Operation, rules: Rules): void {
   const { out } = operation;
-  if (operation.kind !== "dma") rules.onChip([out, ...reads(operation)]);
+  if (operation.kind !== "dma") rules.reached([out, ...reads(operation)]);
   switch (operation.kind) {
     case "matmul":
       rules.matmul(operation);
@@ -323,7 +335,7 @@ export function checkInstruction(
   for (const semaphore of [...waits.map((wait) => wait.semaphore), ...(signal === undefined ? [] : [signal])]) {
     if (!Number.isInteger(semaphore) || semaphore < 0 || semaphore >= hardware.semaphores) counted(`there is no semaphore ${semaphore}`);
   }
-  for (const access of [operation.out, ...reads(operation)]) checkAccess(access, buffers, counted);
+  for (const access of [operation.out, ...reads(operation)]) checkAccess(access, buffers, hardware, counted);
   if (faults > 0) return;
   checkWrite(operation.out, buffers.get(operation.out.buffer)!, report);
   checkOperation(operation, new Rules(buffers, hardware, report));

@@ -1,6 +1,6 @@
 /** What one instruction costs on the machine: the facts that scheduling weighs and the simulator's time model adds up. Never depends on data. */
 import type { Hardware } from "../hardware/hardware.js";
-import { type Access, type Buffer, type Dma, deviceBytes, freeCount, type Operation, type Space } from "./program.js";
+import { type Access, type AluOp, type Buffer, type Dma, deviceBytes, freeCount, type Operation, type Space } from "./program.js";
 
 /** What the cost of an access needs to know of a buffer; lowered buffers, which have no address yet, do as well. */
 export type BufferType = Pick<Buffer, "space" | "dtype">;
@@ -62,9 +62,34 @@ function stationaryCycles(operation: Operation, previous: Operation | undefined,
   return Math.max(0, hardware.stationaryLoadCycles - (previous ? tensorColumns(previous) : 0));
 }
 
+function aluFlops(op: AluOp, { divisionFlop, functionFlop }: Hardware): number {
+  if (op === "divide" || op === "modulo") return divisionFlop;
+  // exp(b log(a))
+  return op === "power" ? 2 * functionFlop + 1 : 1;
+}
+
+/** FLOP of a vector or scalar instruction for each element that it takes; copies and conversions have none. */
+function elementFlops(operation: Operation, hardware: Hardware): number {
+  switch (operation.kind) {
+    case "activation":
+      return 2 + (operation.function === "identity" ? 0 : hardware.functionFlop);
+    case "tensor_tensor":
+      return aluFlops(operation.op, hardware);
+    case "tensor_scalar":
+      return aluFlops(operation.op0, hardware) + (operation.op1 ? aluFlops(operation.op1, hardware) : 0);
+    case "scalar_tensor_tensor":
+      return aluFlops(operation.op0, hardware) + aluFlops(operation.op1, hardware);
+    case "reduce":
+    case "select":
+      return 1;
+    default:
+      return 0;
+  }
+}
+
 /**
  * Cycles of an instruction on a compute engine; `previous` is the one before it in the same stream. The tensor engine takes one cycle
- * a column, the others one cycle for each element of the partitions that their lanes take at once.
+ * a column. The others take in one element a lane and cycle, or fewer where their arithmetic would go beyond the engine's stated FLOP per cycle.
  */
 export function computeCycles(
   operation: Operation,
@@ -74,7 +99,9 @@ export function computeCycles(
 ): number {
   if (engine === "tensor")
     return tensorColumns(operation) + stationaryCycles(operation, previous, hardware) + hardware.instructionOverheadCycles;
-  const lanes = engine === "vector" ? hardware.vectorLanes : hardware.scalarLanes;
+  const [lanes, flopPerCycle] =
+    engine === "vector" ? [hardware.vectorLanes, hardware.vectorFlopPerCycle] : [hardware.scalarLanes, hardware.scalarFlopPerCycle];
   const widest = operation.kind === "reduce" ? operation.in : operation.out;
-  return Math.ceil(widest.partitionCount / lanes) * freeCount(widest) + hardware.instructionOverheadCycles;
+  const perElement = Math.max(1, (elementFlops(operation, hardware) * lanes) / flopPerCycle);
+  return Math.ceil(Math.ceil(widest.partitionCount / lanes) * freeCount(widest) * perElement) + hardware.instructionOverheadCycles;
 }

@@ -2,10 +2,11 @@
  * NeuronCore programs: what `lower` and `schedule` make, the artifact stores, and the simulator executes. Plain data.
  *
  * Memory. SBUF has 128 partitions and PSUM 64; an address there is a byte offset that holds for every partition. An element of an
- * 8-bit type takes 2 bytes on chip (`elementAlignment`). A DRAM buffer is a row of elements in its own dtype.
+ * 8-bit type takes `elementAlignment` bytes on chip. A DRAM buffer is a row of elements in its own dtype.
  * An operand names a buffer and an access pattern within it; offsets and strides count elements of the buffer's dtype.
  */
-import type { DType } from "../graph/tensor.js";
+import { bytesPerElement, type DType } from "../graph/tensor.js";
+import { hardware } from "../hardware/hardware.js";
 
 export type Space = "dram" | "sbuf" | "psum";
 
@@ -55,7 +56,7 @@ export type Buffer = DramBuffer | ChipBuffer;
 /**
  * Elements of a buffer: for each partition p in [start, start + count), for each index of `sizes` (row-major), the element at
  * `offset + index . strides` of partition p; in DRAM, `offset + (p - start) * partitionStride + index . strides`, where start is 0.
- * At most 4 free dimensions. A stride may be 0 (a broadcast read) or negative.
+ * At most `accessDimensions` free dimensions. A stride may be 0 (a broadcast read) or negative.
  */
 export interface Access {
   readonly buffer: string;
@@ -295,11 +296,10 @@ export interface LoadedProgram {
   readonly constants: ReadonlyMap<string, Uint8Array>;
 }
 
-/** Bytes of one element on chip or in DRAM. */
+/** Bytes of one element on chip, where none takes less than `elementAlignment`, or in DRAM. */
 export function deviceBytes(dtype: DeviceType, space: Space): number {
-  if (dtype === "float32" || dtype === "int32" || dtype === "uint32") return 4;
-  if (dtype === "int8" || dtype === "uint8" || dtype === "bool") return space === "dram" ? 1 : 2;
-  return 2;
+  const bytes = bytesPerElement[dtype];
+  return space === "dram" ? bytes : Math.max(bytes, hardware.elementAlignment);
 }
 
 /** Bytes of a DRAM buffer, or bytes in each partition of one on chip. */

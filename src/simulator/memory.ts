@@ -1,7 +1,7 @@
 /**
  * The memory image. Every element of chip or DRAM takes one 32-bit slot (`wasm/dtype.ts` says what it holds).
- * SBUF and PSUM: the element at byte b of partition p lies in slot (b / 2) * partitions + p, so adjacent partitions are adjacent lanes; a 4-byte type uses
- * every second row. DRAM buffers are rows of slots; scratch addresses map to slot address / 2, except for 1-byte types, which have a
+ * SBUF and PSUM: the element at byte b of partition p lies in slot (b / elementAlignment) * partitions + p, so adjacent partitions are adjacent lanes; a
+ * 4-byte type uses every second row. DRAM buffers are rows of slots; scratch addresses map to slot address / 2, except for 1-byte types, which have a
  * region of their own with one slot a byte: buffers with disjoint bytes have disjoint slots.
  */
 import { userError } from "../diagnostics/diagnostic.js";
@@ -110,10 +110,10 @@ export function offsetsOf(dims: readonly Dim[]): Int32Array {
 
 export type ChipSpace = "sbuf" | "psum";
 export const partitionsOf: Readonly<Record<ChipSpace, number>> = { sbuf: hardware.sbufPartitions, psum: hardware.psumPartitions };
-/** Rows (2 bytes of each partition) of a chip memory. */
+/** Rows (`elementAlignment` bytes of each partition) of a chip memory. */
 export const rowsOf: Readonly<Record<ChipSpace, number>> = {
-  sbuf: hardware.sbufBytesPerPartition / 2,
-  psum: (hardware.psumBytesPerBank * hardware.psumBanks) / 2,
+  sbuf: hardware.sbufBytesPerPartition / hardware.elementAlignment,
+  psum: (hardware.psumBytesPerBank * hardware.psumBanks) / hardware.elementAlignment,
 };
 
 /** The program's buffers in memory. A constant gets its place when something first needs its elements there. */
@@ -182,10 +182,11 @@ export class Layout {
       const base = this.dram(buffer) + access.offset * slotBytes;
       return { ...common, base, laneStride: access.partitionStride * slotBytes, dims: free(slotBytes) };
     }
-    if (buffer.address % 2) throw new Error(`buffer ${buffer.name}: odd address ${buffer.address}`);
+    const { elementAlignment: rowBytes } = hardware;
+    if (buffer.address % rowBytes) throw new Error(`buffer ${buffer.name}: odd address ${buffer.address}`);
     const row = partitionsOf[buffer.space] * slotBytes;
-    const pitch = (deviceBytes(buffer.dtype, buffer.space) / 2) * row;
-    const base = this.chip[buffer.space] + (buffer.address / 2) * row + access.partitionStart * slotBytes + access.offset * pitch;
+    const pitch = (deviceBytes(buffer.dtype, buffer.space) / rowBytes) * row;
+    const base = this.chip[buffer.space] + (buffer.address / rowBytes) * row + access.partitionStart * slotBytes + access.offset * pitch;
     return { ...common, base, laneStride: slotBytes, dims: free(pitch) };
   }
 

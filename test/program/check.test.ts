@@ -153,6 +153,10 @@ describe("checkProgram", () => {
       /N is 640, at most 512/,
     ],
     "a result across banks": [onTensor(matmul({ out: access("p", 8, 508, [[8, 1]]) })), /crosses a PSUM bank/],
+    "an engine that starts within a quadrant": [
+      withVector({ kind: "copy", out: access("b", 16, 0, [[8, 1]], 16), in: access("a", 16, 0, [[8, 1]]) }),
+      /an engine starts at a multiple of 32 partitions/,
+    ],
     "an engine in DRAM": [withVector({ kind: "copy", out: all("b"), in: dramAccess("x", 64, 8, 0, [[8, 1]]) }), /does not reach x in DRAM/],
     "a DMA to PSUM": [
       chain({

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { hardware } from "../../src/hardware/hardware.js";
-import { dmaCost } from "../../src/program/cost.js";
-import type { Buffer, Dma, Program } from "../../src/program/program.js";
+import { computeCycles, dmaCost } from "../../src/program/cost.js";
+import type { Buffer, Dma, Operation, Program } from "../../src/program/program.js";
 import { dramTraffic } from "../../src/program/traffic.js";
 import { simulateTime } from "../../src/simulator/time.js";
 import { access, dramAccess } from "./samples.js";
@@ -35,5 +35,40 @@ describe("the cost of a DMA", () => {
     const { weights, inputs, outputs, spills } = dramTraffic(program);
     expect([weights, inputs, outputs, spills]).toEqual([0, 2 * bytes, 0, 2 * bytes]);
     expect(simulateTime([program]).stages[0].dramBytes).toBe(4 * bytes);
+  });
+});
+
+describe("the cycles of an instruction", () => {
+  const { instructionOverheadCycles: overhead } = hardware;
+  const cycles = (operation: Operation, engine: "scalar" | "vector", figures = hardware) =>
+    computeCycles(operation, undefined, engine, figures) - overhead;
+  const [out, source] = [onChip("b"), onChip("a")];
+  const activation: Operation = { kind: "activation", out, in: source, function: "exp", scale: 2, bias: 1, alpha: 0 };
+  const twice: Operation = { kind: "scalar_tensor_tensor", out, in0: source, in1: source, op0: "multiply", scalar: 3, op1: "add" };
+  const divide: Operation = { kind: "tensor_tensor", out, in0: source, in1: source, op: "divide" };
+  const divideAdd: Operation = {
+    kind: "tensor_scalar",
+    out,
+    in: source,
+    op0: "divide",
+    scalar0: 3,
+    reverse0: false,
+    op1: "add",
+    scalar1: 1,
+  };
+  const power: Operation = { kind: "tensor_tensor", out, in0: source, in1: source, op: "power" };
+
+  it("are one for each element of a lane, as far as the stated FLOP per cycle reach", () => {
+    expect([activation].map((operation) => cycles(operation, "scalar"))).toEqual([256]);
+    // 4 FLOP a lane and cycle: a division and a sum are 5, a power 13.
+    expect([twice, divide, divideAdd, power].map((operation) => cycles(operation, "vector"))).toEqual([256, 256, 320, 832]);
+  });
+
+  it("never go beyond the stated FLOP per cycle", () => {
+    const slow = { ...hardware, vectorFlopPerCycle: 32, scalarFlopPerCycle: 64 };
+    // Scale, bias and a cubic on 64 x 256 elements; a product and a sum.
+    expect(cycles(activation, "scalar", slow)).toBe((64 * 256 * (2 + 6)) / 64);
+    expect(cycles(twice, "vector", slow)).toBe((64 * 256 * 2) / 32);
+    expect(cycles({ kind: "copy", out, in: source }, "vector", slow)).toBe(256);
   });
 });
