@@ -206,6 +206,7 @@ function innerTable(subgraph: Manifest["subgraphs"][number], showNames: boolean)
   return columns(["Op Type", "Num Instances"], [typeWidth, 14], cells, indent);
 }
 
+/** What the vendor's tool prints: enough for any one of the subgraphs, which then take turns. */
 function leastCores({ subgraphs }: Manifest): number {
   return Math.max(0, ...subgraphs.map((subgraph) => subgraph.stages?.length ?? 0));
 }
@@ -213,8 +214,15 @@ function leastCores({ subgraphs }: Manifest): number {
 function compiledObject(manifest: Manifest): object {
   return {
     compiled: true,
-    neuronCores: leastCores(manifest),
+    neuronCores: manifest.neuronCores,
+    leastNeuronCores: leastCores(manifest),
     operators: manifest.operators,
-    subgraphs: manifest.subgraphs.map(({ id, device, nodes, stages }) => ({ id, device, cores: stages?.length ?? 0, nodes })),
+    subgraphs: manifest.subgraphs.map(({ id, device, nodes, stages, firstCore }) => ({
+      id,
+      device,
+      firstCore,
+      cores: stages?.length ?? 0,
+      nodes,
+    })),
   };
 }

@@ -115,6 +115,8 @@ export const messages = {
   NCC0411: "{name}: needs {needed} NeuronCores, {instance} has {available}; {hint}",
   NCC0412: "--replicas {wanted}: {name} takes {needed} NeuronCores a copy, {instance} has {available}; at most {most} copies fit",
   NCC0413: "{name}: has no part on NeuronCores, so that no instance makes it faster; compile a model with supported operators",
+  NCC0414:
+    "--replicas {wanted}: the weights and tensors of a copy of {name} take {bytes} bytes, each of the {chips} chip(s) of {instance} has {capacity}; at most {fit} copies fit",
   NCC0451: "--fast-math {word}: no such word{hint}; the words are {words}",
   NCC0452: "--fast-math {first} {second}: the two exclude each other; keep one",
   NCC0453: "--fp32-cast {word}: no such word{hint}; the words are {words}",

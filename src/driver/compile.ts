@@ -14,9 +14,10 @@ import { type Precision, relayoutOf } from "../passes/index.js";
 import { shareOf } from "../pipeline/parts.js";
 import type { PipelinePlan } from "../pipeline/plan.js";
 import { chipDramBytes, dramBytes } from "../program/dram.js";
+import { firstCores } from "../program/placement.js";
 import type { LoadedProgram } from "../program/program.js";
 import { dramTraffic } from "../program/traffic.js";
-import { type StageTime, simulateTime, type TimeReport } from "../simulator/time.js";
+import { type StageTime, type SubgraphTime, simulateTime } from "../simulator/time.js";
 import { version } from "../version.js";
 import { graphText } from "./checked.js";
 import { fingerprint } from "./fingerprint.js";
@@ -24,7 +25,8 @@ import { withAdvice } from "./limits.js";
 import type { CompileOptions } from "./options.js";
 import { compilePipeline } from "./pipeline.js";
 import { prepare, typedGraph } from "./prepare.js";
-import { launchMs, notesOn, placeOperators, predict, shareOnNeuron, staticSignatures, valueSignatures } from "./report.js";
+import { notesOn, placeOperators, shareOnNeuron, staticSignatures, valueSignatures } from "./report.js";
+import { modelTimes, subgraphTimes } from "./times.js";
 
 type SubgraphReport = Omit<SubgraphManifest, "nodes">;
 
@@ -91,12 +93,16 @@ async function compileOnce(path: string, options: CompileOptions): Promise<Compi
     parts.subgraphs.map((part) => `// ${part.id} on ${part.device}\n${graphText(part.graph)}`).join("\n"),
   );
   const compiled = parts.subgraphs.map((part) => compileSubgraph(part, precision, options));
+  const onNeuron = compiled.flatMap((part) => ("stages" in part ? [part] : []));
   checkChips(
     graph.name,
-    compiled.flatMap(({ stages = [] }) => stages),
+    onNeuron.flatMap(({ stages }) => stages),
   );
   options.progress?.("package");
-  const subgraphs = compiled.map((part) => part.manifest);
+  const time = simulateTime(onNeuron.map(({ stages }) => stages.map(({ program }) => program)));
+  const starts = firstCores(onNeuron.map(({ stages }) => stages.length));
+  const manifests = new Map(onNeuron.map((part, index) => [part.id, part.timed(starts[index], time.subgraphs[index])]));
+  const subgraphs = compiled.map((part) => ("manifest" in part ? part.manifest : manifests.get(part.id)!));
   const constants = constantOutputs(graph);
   const manifest: Manifest = {
     format: MANIFEST_FORMAT,
@@ -112,14 +118,14 @@ async function compileOnce(path: string, options: CompileOptions): Promise<Compi
     operators: placeOperators(source, graph, parts),
     subgraphs,
     constants: [...constants.keys()],
-    neuronCores: subgraphs.reduce((sum, part) => sum + (part.stages?.length ?? 0), 0),
+    neuronCores: onNeuron.reduce((sum, { stages }) => sum + stages.length, 0),
     flopsOnNeuron: shareOnNeuron(subgraphs),
-    predicted: predict(subgraphs),
+    predicted: modelTimes(subgraphs, time),
   };
   const artifact: Artifact = {
     manifest,
-    programs: new Map(compiled.flatMap(({ manifest: { id }, stages }) => (stages ? [[id, stages] as const] : []))),
-    models: new Map(compiled.flatMap(({ manifest: { id }, model: file }) => (file ? [[id, file] as const] : []))),
+    programs: new Map(onNeuron.map(({ id, stages }) => [id, stages])),
+    models: new Map(compiled.flatMap((part) => ("model" in part ? [[part.id, part.model] as const] : []))),
     constants,
     inputValues: options.inputValues ?? new Map(),
   };
@@ -167,14 +173,22 @@ function withEveryValue(part: Subgraph): Subgraph {
   return { ...part, graph: { ...graph, outputs: [...new Set([...graph.outputs, ...made])] } };
 }
 
-interface CompiledSubgraph {
+interface OnNeuron {
+  readonly id: string;
   readonly layers: readonly Layer[];
-  readonly manifest: SubgraphManifest;
-  readonly stages?: readonly LoadedProgram[];
-  readonly model?: Uint8Array;
+  readonly stages: readonly LoadedProgram[];
+  /** With where it lies in the model, and its time there. */
+  timed(firstCore: number, time: SubgraphTime): SubgraphManifest;
 }
 
-function compileSubgraph(part: Subgraph, precision: Precision, options: CompileOptions): CompiledSubgraph {
+interface OnCpu {
+  readonly id: string;
+  readonly layers: readonly Layer[];
+  readonly manifest: SubgraphManifest;
+  readonly model: Uint8Array;
+}
+
+function compileSubgraph(part: Subgraph, precision: Precision, options: CompileOptions): OnNeuron | OnCpu {
   const { id, device, graph } = part;
   const flopsOfNode = new Map(graph.nodes.map((node) => [node.name, flopsOf(graph, node)]));
   const flops = graph.nodes.reduce((sum, { name }) => sum + (flopsOfNode.get(name) ?? 0), 0);
@@ -194,6 +208,7 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
     const price = priceModel(graph, (node) => flopsOf(graph, node));
     const seconds = graph.nodes.reduce((sum, node) => sum + price.hostSeconds(node), 0);
     return {
+      id,
       layers: [],
       manifest: { ...common, ms: 1000 * seconds, throughputPerSecond: seconds > 0 ? 1 / seconds : 0 },
       model: hostModel(graph),
@@ -203,12 +218,10 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
   const typed = typedGraph(part, precision, options);
   const { stages, plan } = compilePipeline(typed, cores, { ...options, relayout: relayoutOf(precision) });
   const sources = new Set(part.operators);
-  const time = simulateTime(stages.map(({ loaded }) => loaded.program));
-  const ms = 1000 * time.latencySeconds;
-  const manifest = {
+  const timed = (firstCore: number, time: SubgraphTime): SubgraphManifest => ({
     ...common,
-    ms: ms + launchMs([...common.inputs, ...common.outputs]),
-    throughputPerSecond: time.throughputPerSecond,
+    ...subgraphTimes(common, time),
+    firstCore,
     ...(plan && { pipeline: pipelineTime(plan, time) }),
     stages: stages.map(({ parts, loaded: { program }, memory }, core) => ({
       core,
@@ -219,8 +232,8 @@ function compileSubgraph(part: Subgraph, precision: Precision, options: CompileO
       traffic: { ...dramTraffic(program) },
       constants: constantIndex(program),
     })),
-  };
-  return { layers: layersOf(typed, id), manifest, stages: stages.map(({ loaded }) => loaded) };
+  });
+  return { id, layers: layersOf(typed, id), timed, stages: stages.map(({ loaded }) => loaded) };
 }
 
 function layersOf(graph: Graph, subgraph: string): Layer[] {
@@ -230,7 +243,7 @@ function layersOf(graph: Graph, subgraph: string): Layer[] {
   });
 }
 
-function pipelineTime({ slowestSeconds, boundSeconds }: PipelinePlan, { stages, latencySeconds }: TimeReport): PipelineManifest {
+function pipelineTime({ slowestSeconds, boundSeconds }: PipelinePlan, { stages, latencySeconds }: SubgraphTime): PipelineManifest {
   const slowestCore = stages.reduce((most, { seconds }, core) => (seconds > stages[most].seconds ? core : most), 0);
   return {
     slowestCore,

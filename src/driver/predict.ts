@@ -7,13 +7,16 @@
  * requests can reach if none ever waits (requests in flight / time of one alone). Latency follows from Little's law.
  */
 import { userError } from "../diagnostics/diagnostic.js";
-import { bytesPerElement, elementCount } from "../graph/tensor.js";
-import { linkSeconds } from "../hardware/cost.js";
 import { type Hardware, type InstanceName, hardware as inf1, instanceNames, instances, sustained } from "../hardware/hardware.js";
-import type { Artifact, Manifest, SubgraphManifest } from "../neff/artifact.js";
-import { readNeff } from "../neff/neff.js";
+import { linkSeconds } from "../hardware/link.js";
+import type { Artifact, Manifest } from "../neff/artifact.js";
+import { readPrograms } from "../neff/neff.js";
+import { dramBytes } from "../program/dram.js";
+import { placeCopies } from "../program/placement.js";
+import type { Program } from "../program/program.js";
 import { readBytes } from "../runtime/files/files.js";
-import { simulateTime, type TimeReport } from "../simulator/time.js";
+import { type StageTime, simulateTime, type TimeReport } from "../simulator/time.js";
+import { hostCostOf } from "./times.js";
 
 export interface ServiceOptions {
   readonly instance: InstanceName;
@@ -61,77 +64,80 @@ export function compiledBatch({ options, signature, constants }: Manifest): numb
   return typeof first === "number" && first > 0 && shapes.every((shape) => shape[0] === first) ? first : 1;
 }
 
-/** The Neuron subgraphs with what a request takes of their cores. */
+/** Copies of a model on their cores. */
 interface Device {
-  readonly stages: number;
   readonly report: TimeReport;
   /** Requests a second of all copies. */
   readonly rate: number;
-  readonly flops: number;
 }
 
 /**
- * Copies beyond those that fill whole chips add nothing but their number, so that only those of one such period are simulated.
+ * Copies from the second one that begins a chip on add nothing but their number, so that only those before it are simulated.
  */
-function timeDevice(artifact: Artifact, subgraph: SubgraphManifest, copies: number, figures: Hardware): Device {
-  const programs = (artifact.programs.get(subgraph.id) ?? []).map(({ program }) => program);
-  const period = figures.coresPerChip / greatestDivisor(programs.length, figures.coresPerChip);
-  const simulated = Math.min(copies, period);
+function timeCopies(programs: readonly (readonly Program[])[], copies: readonly number[], figures: Hardware): Device {
+  const next = copies.findIndex((first, index) => index > 0 && first % figures.coresPerChip === 0);
+  const simulated = next < 0 ? copies : copies.slice(0, next);
   const report = simulateTime(programs, { hardware: figures, copies: simulated, gapSeconds: figures.requestGapSeconds });
-  return { stages: programs.length, report, rate: (report.throughputPerSecond * copies) / simulated, flops: subgraph.flops };
-}
-
-function greatestDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestDivisor(b, a % b);
+  return { report, rate: (report.throughputPerSecond * copies.length) / simulated.length };
 }
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
-function bytesOf(values: SubgraphManifest["inputs"]): number {
-  return sum(values.map(({ dtype, shape }) => elementCount((shape ?? []).map(Number)) * bytesPerElement[dtype]));
+/** What a prediction needs of an artifact: no weights. */
+export interface Predicted {
+  readonly manifest: Manifest;
+  /** By id of Neuron subgraph, in the order in which they run: the program of each stage. */
+  readonly programs: ReadonlyMap<string, readonly Program[]>;
 }
 
 /**
  * Predicts. Errors: NCC0411 the model needs more cores than the instance has, NCC0412 so many replicas do, NCC0413 the model has no part on
- * NeuronCores.
+ * NeuronCores, NCC0414 so many replicas need more memory than the chips have.
  */
-export function predictService(artifact: Artifact, options: ServiceOptions): Service {
-  const stated = options.hardware ?? inf1;
-  const figures = sustained(stated);
-  const { manifest } = artifact;
+export function predictService({ manifest, programs }: Artifact, options: ServiceOptions): Service {
+  const plain = [...programs].map(([id, stages]) => [id, stages.map(({ program }) => program)] as const);
+  return predictPrograms({ manifest, programs: new Map(plain) }, options);
+}
+
+function predictPrograms({ manifest, programs }: Predicted, options: ServiceOptions): Service {
+  const figures = sustained(options.hardware ?? inf1);
   const { instance } = options;
-  const { vcpus, chips } = instances[instance];
-  const replicas = checkReplicas(manifest, instance, options.replicas, figures);
+  const { vcpus } = instances[instance];
+  const subgraphs = [...programs.values()];
+  const stages = subgraphs.flat().length;
+  const placed = placeReplicas(manifest, subgraphs.flat(), instance, options.replicas, figures);
+  const replicas = placed.length;
   const batch = compiledBatch(manifest);
   const userBatch = options.userBatch ?? batch;
   const parts = Math.ceil(userBatch / batch);
   const neuron = manifest.subgraphs.filter(({ device }) => device === "neuron");
-  const stages = sum(neuron.map((subgraph) => subgraph.stages?.length ?? 0));
   const inFlight = options.inFlight ?? replicas * (stages + 1);
   const circulating = inFlight * parts;
-  const devices = neuron.map((subgraph) => timeDevice(artifact, subgraph, Math.min(replicas, circulating), figures));
+  const active = placed.slice(0, circulating);
+  const { report, rate } = timeCopies(subgraphs, active, figures);
 
-  const crossing = sum(neuron.map(({ inputs, outputs }) => bytesOf(inputs) + bytesOf(outputs)));
-  const busSeconds = crossing / figures.hostBandwidth;
+  const costs = neuron.map((subgraph) => hostCostOf(subgraph, figures));
   const cpuMs = sum(manifest.subgraphs.filter(({ device }) => device === "cpu").map(({ ms }) => ms));
-  const hostSeconds = neuron.length * figures.hostRequestSeconds + crossing / figures.hostCopyBandwidth + cpuMs / 1000;
-  const gapSeconds = neuron.length * figures.requestGapSeconds;
-  const aloneSeconds = sum(devices.map(({ report }) => report.latencySeconds)) + gapSeconds + hostSeconds + busSeconds;
+  const busSeconds = sum(costs.map((cost) => cost.busSeconds));
+  const hostSeconds = sum(costs.map((cost) => cost.processorSeconds)) + cpuMs / 1000;
+  const gapSeconds = sum(costs.map((cost) => cost.gapSeconds));
+  const aloneSeconds = report.latencySeconds + gapSeconds + hostSeconds + busSeconds;
 
-  const usedChips = Math.min(chips, Math.ceil((replicas * stages) / figures.coresPerChip));
-  const capacity = Math.min(vcpus / hostSeconds, usedChips / busSeconds, ...devices.map(({ rate }) => rate));
+  const chipOf = (core: number) => Math.floor(core / figures.coresPerChip);
+  const usedChips = new Set(placed.flatMap((first) => Array.from({ length: stages }, (_, stage) => chipOf(first + stage)))).size;
+  const capacity = Math.min(vcpus / hostSeconds, usedChips / busSeconds, rate);
   const unhindered = circulating / aloneSeconds;
   const requests = Math.min(capacity, unhindered);
 
-  const active = Math.min(replicas, circulating);
+  const each = requests / active.length;
   const utilisation = {
-    ...deviceUse(devices, requests / active, active, figures),
-    link: Math.max((requests * busSeconds) / usedChips, (requests / active) * linkUse(devices, figures)),
-    host: Math.max((requests * hostSeconds) / vcpus, (requests * figures.requestGapSeconds) / active),
+    ...deviceUse(report, each, active, figures),
+    link: Math.max((requests * busSeconds) / usedChips, each * linkUse(report, figures)),
+    host: Math.max((requests * hostSeconds) / vcpus, each * Math.max(...costs.map((cost) => cost.gapSeconds))),
   };
-  const flops = sum(devices.map((device) => device.flops));
+  const flops = sum(neuron.map((subgraph) => subgraph.flops));
   return {
     throughputPerSecond: (requests / parts) * userBatch,
     latencyMs: 1000 * Math.max(aloneSeconds, circulating / requests),
@@ -148,30 +154,58 @@ export function predictService(artifact: Artifact, options: ServiceOptions): Ser
   };
 }
 
+function stagesOf({ subgraphs }: TimeReport): StageTime[] {
+  return subgraphs.flatMap(({ stages }) => stages);
+}
+
 /** Shares of time for which the busiest core of a copy keeps its engines busy at `rate` requests a second, and the DRAM behind it. */
-function deviceUse(devices: readonly Device[], rate: number, copies: number, figures: Hardware) {
-  const busiest = (engine: string) =>
-    rate * Math.max(...devices.flatMap(({ report }) => report.stages.map(({ engines }) => engines[engine] ?? 0)));
-  const dram = devices.map(({ stages, report }) => {
-    const dramBytes = report.stages.map((stage) => stage.dramBytes);
-    const core = Math.max(...dramBytes) / (figures.dmaQueues * figures.dmaBandwidthPerQueue);
-    const chip = ((sum(dramBytes) / stages) * Math.min(figures.coresPerChip, copies * stages)) / figures.dramBandwidthPerChip;
-    return rate * Math.max(core, chip);
-  });
-  return { tensor: busiest("tensor"), vector: busiest("vector"), scalar: busiest("scalar"), dram: Math.max(...dram) };
+function deviceUse(report: TimeReport, rate: number, copies: readonly number[], figures: Hardware) {
+  const stages = stagesOf(report);
+  const busiest = (engine: string) => rate * Math.max(...stages.map(({ engines }) => engines[engine] ?? 0));
+  const bytes = stages.map((stage) => stage.dramBytes);
+  const chips = chipSums(
+    copies.flatMap((first) => bytes.map((count, stage) => [first + stage, count] as const)),
+    figures,
+  );
+  const core = Math.max(...bytes) / (figures.dmaQueues * figures.dmaBandwidthPerQueue);
+  const dram = rate * Math.max(core, Math.max(...chips) / figures.dramBandwidthPerChip);
+  return { tensor: busiest("tensor"), vector: busiest("vector"), scalar: busiest("scalar"), dram };
+}
+
+/** Of each chip in use, the sum over its cores. */
+function chipSums(cores: readonly (readonly [core: number, value: number])[], { coresPerChip }: Hardware): number[] {
+  const chips = new Map<number, number>();
+  for (const [core, value] of cores) {
+    const chip = Math.floor(core / coresPerChip);
+    chips.set(chip, (chips.get(chip) ?? 0) + value);
+  }
+  return [...chips.values()];
 }
 
 /** Seconds for which a request keeps the busiest link between two chips busy, a copy's cores starting at a chip's first. */
-function linkUse(devices: readonly Device[], figures: Hardware): number {
-  const ends = devices.flatMap(({ report }) => report.stages.slice(0, -1).filter((_, core) => (core + 1) % figures.coresPerChip === 0));
-  return ends.reduce((most, { passedBytes }) => Math.max(most, linkSeconds(0, passedBytes, figures)), 0);
+function linkUse({ subgraphs }: TimeReport, figures: Hardware): number {
+  let core = 0;
+  let most = 0;
+  for (const { stages } of subgraphs) {
+    for (const [index, { passedBytes }] of stages.entries()) {
+      core++;
+      if (index < stages.length - 1 && core % figures.coresPerChip === 0) most = Math.max(most, linkSeconds(0, passedBytes, figures));
+    }
+  }
+  return most;
 }
 
-/** The replicas to run. */
-function checkReplicas(manifest: Manifest, instance: InstanceName, wanted: number | undefined, figures: Hardware): number {
-  const { neuronCores: needed, name } = manifest;
+/** The first core of each replica to run. */
+function placeReplicas(
+  { name }: Manifest,
+  programs: readonly Program[],
+  instance: InstanceName,
+  wanted: number | undefined,
+  figures: Hardware,
+): number[] {
   const coresOf = (one: InstanceName) => instances[one].chips * figures.coresPerChip;
   const available = coresOf(instance);
+  const needed = programs.length;
   if (needed === 0) throw userError("NCC0413", { name });
   if (needed > available) {
     const enough = instanceNames.find((one) => coresOf(one) >= needed);
@@ -180,10 +214,17 @@ function checkReplicas(manifest: Manifest, instance: InstanceName, wanted: numbe
   }
   const most = Math.floor(available / needed);
   if (wanted !== undefined && wanted > most) throw userError("NCC0412", { wanted, name, needed, instance, available, most });
-  return wanted ?? most;
+  const bytes = programs.map(({ buffers }) => dramBytes(buffers));
+  const { chips } = instances[instance];
+  const placed = placeCopies(bytes, chips, wanted ?? most, figures);
+  if (placed.length === 0 || (wanted !== undefined && placed.length < wanted)) {
+    const capacity = figures.dramBytesPerChip;
+    throw userError("NCC0414", { wanted: wanted ?? 1, name, bytes: sum(bytes), chips, capacity, instance, fit: placed.length });
+  }
+  return placed;
 }
 
-/** The same for a NEFF file. Errors: also those of `readNeff`, NCC0101 and NCC0802. */
+/** The same for a NEFF file, of which no weights are read. Errors: also those of `readPrograms`, NCC0101 and NCC0802. */
 export function predictFile(path: string, options: ServiceOptions): Service {
-  return predictService(readNeff(readBytes(path), path), options);
+  return predictPrograms(readPrograms(readBytes(path), path), options);
 }

@@ -2,10 +2,8 @@
 
 import type { SourceOperator } from "../frontend/index.js";
 import { type Graph, staticType } from "../graph/graph.js";
-import { bytesPerElement, elementCount } from "../graph/tensor.js";
-import { transferSeconds } from "../hardware/cost.js";
 import { hardware } from "../hardware/hardware.js";
-import type { Manifest, OperatorPlacement, Signature, SubgraphManifest, ValueSignature } from "../neff/artifact.js";
+import type { OperatorPlacement, Signature, SubgraphManifest, ValueSignature } from "../neff/artifact.js";
 import { describeReason } from "../operators/index.js";
 import type { ManifestOptions } from "../options/manifest.js";
 import { type Partition, sourceOperators } from "../partition/index.js";
@@ -48,32 +46,6 @@ export function shareOnNeuron(subgraphs: readonly SubgraphManifest[]): number {
   const neuron = subgraphs.filter((part) => part.device === "neuron");
   const total = flops(subgraphs);
   return total > 0 ? flops(neuron) / total : neuron.length === subgraphs.length ? 1 : 0;
-}
-
-/**
- * One request takes the subgraphs one after the other. Streamed, requests overlap: the host works on one while the cores of each Neuron
- * subgraph work on others, so the busiest of them sets the pace.
- */
-export function predict(subgraphs: readonly SubgraphManifest[]): Manifest["predicted"] {
-  const sum = (list: readonly number[]) => list.reduce((total, value) => total + value, 0);
-  const stageMs = (part: SubgraphManifest) => sum((part.stages ?? []).map((stage) => stage.ms));
-  const neuron = subgraphs.filter((part) => part.device === "neuron");
-  const hostMs = sum(subgraphs.map((part) => part.ms - stageMs(part)));
-  const busiestMs = Math.max(hostMs, ...neuron.map((part) => 1000 / part.throughputPerSecond));
-  return { latencyMs: sum(subgraphs.map((part) => part.ms)), throughputPerSecond: busiestMs > 0 ? 1000 / busiestMs : 0 };
-}
-
-/** Host work around a Neuron subgraph's own time: the launch, and its inputs and outputs over the bus. */
-export function launchMs(values: readonly ValueSignature[]): number {
-  const bytes = values.reduce((sum, { dtype, shape }) => sum + elementCount(staticShape(shape)) * bytesPerElement[dtype], 0);
-  return 1000 * (hardware.launchSeconds + transferSeconds(bytes));
-}
-
-function staticShape(shape: ValueSignature["shape"]): number[] {
-  return (shape ?? []).map((extent) => {
-    if (typeof extent !== "number") throw new Error(`open extent ${extent} on a NeuronCore`);
-    return extent;
-  });
 }
 
 export function valueSignatures(graph: Graph, names: readonly string[]): ValueSignature[] {

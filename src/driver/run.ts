@@ -7,16 +7,18 @@ import { detectFramework, type ImportedModel, importModel } from "../frontend/in
 import { resolveName } from "../graph/names.js";
 import { isWide, type Tensor, type TensorData, toWords } from "../graph/tensor.js";
 import { type Artifact, type Manifest, type PipelineSummary, pipelinesOf, type Signature } from "../neff/artifact.js";
-import { readManifest, readNeff } from "../neff/neff.js";
+import { readNeff, readPrograms } from "../neff/neff.js";
 import { type Comparison, compareTensors } from "../runtime/compare.js";
 import { readBytes } from "../runtime/files/files.js";
 import { sha256 } from "../runtime/files/raw.js";
 import { type Devices, type LoadOptions, loadModel as loadOn, type Model } from "../runtime/model.js";
 import { createCore } from "../simulator/index.js";
+import { simulateTime } from "../simulator/time.js";
 import { importOptions } from "./checked.js";
 import { fingerprint } from "./fingerprint.js";
 import type { TensorComparison } from "./forensics.js";
 import { artifactOptions } from "./options.js";
+import { modelTimes } from "./times.js";
 
 /** Simulated NeuronCores, and ONNX Runtime for CPU subgraphs: loaded only where there are any. */
 const simulated: Devices = {
@@ -132,10 +134,11 @@ async function inside({ path, model }: Found, artifact: Artifact, inputs: Readon
   return (await import("./forensics.js")).compareInside(path, model, artifact, inputs);
 }
 
-/** The modelled time alone: nothing is executed. Errors: those of `loadModel`. */
+/** The modelled time alone, of the artifact's programs: no value is computed and no weight read. Errors: those of `readPrograms`, NCC0101 and NCC0802. */
 export async function predictArtifact(file: string): Promise<{ predictedMs: number; predicted: Manifest["predicted"] }> {
-  const { manifest } = readManifest(readBytes(file), file);
-  return { predictedMs: manifest.predicted.latencyMs, predicted: manifest.predicted };
+  const { manifest, programs } = readPrograms(readBytes(file), file);
+  const predicted = modelTimes(manifest.subgraphs, simulateTime([...programs.values()]));
+  return { predictedMs: predicted.latencyMs, predicted };
 }
 
 function median(values: readonly number[]): number {

@@ -1,7 +1,7 @@
 /** The machine's figures, read from inf1.json: the only place where a hardware number stands. */
 import inf1 from "./inf1.json" with { type: "json" };
 
-type FigureName = keyof typeof inf1.figures;
+export type FigureName = keyof typeof inf1.figures;
 
 /** Every figure by name, in the unit that inf1.json states. */
 export type Hardware = Readonly<Record<FigureName, number>>;
@@ -16,6 +16,17 @@ export interface Figure {
 
 /** The figures with their units and provenance, for documentation. */
 export const figures: Readonly<Record<FigureName, Figure>> = inf1.figures;
+
+/** What `npm run calibrate -- --fit` searches for. */
+export const fittedFigures: readonly FigureName[] = figureNames().filter((name) => figures[name].from === "fitted");
+
+function isFigureName(name: string): name is FigureName {
+  return Object.hasOwn(figures, name);
+}
+
+function figureNames(): FigureName[] {
+  return Object.keys(figures).filter(isFigureName);
+}
 
 function isComplete(values: Record<string, number>): values is Record<FigureName, number> {
   return Object.keys(figures).every((name) => Number.isFinite(values[name]));

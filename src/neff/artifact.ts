@@ -25,6 +25,7 @@ const signature = {
 /** One NeuronCore's part of a Neuron subgraph. Its files are `<subgraph>/core<core>.asm` and `.weights`. */
 const stage = {
   fields: {
+    /** Counted from the subgraph's first. */
     core: "count",
     /** How many of the source model's operators it runs. */
     operators: "count",
@@ -78,10 +79,12 @@ const subgraph = {
     nodes: { list: { fields: { name: "string", type: "string" } } },
     operators: "count",
     flops: "number",
-    /** Modelled time of one request here, launch and transfers included. */
+    /** Modelled time of one request here, with the host's part. */
     ms: "number",
-    /** Of requests that follow one another, its cores or the host being busy with nothing else; 0 where there is no work. */
+    /** Of requests that follow one another, its slowest core or, on the CPU, a vCPU being busy with nothing else; 0 where there is no work. */
     throughputPerSecond: "number",
+    /** Where it lies if the model begins at core 0: behind the Neuron subgraph before it. Its stages are on cores from there on. */
+    firstCore: { optional: "count" },
     stages: { optional: { list: stage } },
     pipeline: { optional: pipeline },
   },
@@ -113,6 +116,7 @@ export const manifestSchema = {
     subgraphs: { list: subgraph },
     /** Outputs whose value was known at compile time; `constants/<index>.pb`. */
     constants: { list: "string" },
+    /** Of all subgraphs: every stage has a core of its own. */
     neuronCores: "count",
     flopsOnNeuron: "number",
     predicted: { fields: { latencyMs: "number", throughputPerSecond: "number" } },

@@ -5,6 +5,7 @@ import { UserError, userError } from "../diagnostics/diagnostic.js";
 import { readTensorProto, writeTensorProto } from "../frontend/onnx/tensor.js";
 import type { Tensor } from "../graph/tensor.js";
 import { fits, mismatch } from "../options/schema.js";
+import { firstCores } from "../program/placement.js";
 import { bufferBytes, type LoadedProgram, type Program } from "../program/program.js";
 import { parseProgram, printProgram } from "../program/text.js";
 import { version } from "../version.js";
@@ -161,13 +162,37 @@ export function readEntries(file: Uint8Array, label: string): { header: NeffHead
 /** The manifest alone, which is the first file: the rest is checked by its hash and not unpacked. Errors: NCC0701 to NCC0705. */
 export function readManifest(file: Uint8Array, label: string): { header: NeffHeader; manifest: Manifest } {
   const { header, data } = open(file, label);
+  return { header, manifest: manifestOf(firstEntries(header, data, 1, label), label) };
+}
+
+/** Manifest and programs, which are the first files, without weights; in the order of the subgraphs. Errors: NCC0701 to NCC0705. */
+export function readPrograms(file: Uint8Array, label: string): { manifest: Manifest; programs: Map<string, Program[]> } {
+  const { header, data } = open(file, label);
+  const manifest = manifestOf(firstEntries(header, data, 1, label), label);
+  const stages = manifest.subgraphs.flatMap(({ stages = [] }) => stages);
+  const files = new Map(firstEntries(header, data, 1 + stages.length, label).map((entry) => [entry.name, entry.data]));
+  const guarded = guard(files, label);
+  const neuron = manifest.subgraphs.filter(({ device }) => device === "neuron");
+  return {
+    manifest,
+    programs: new Map(neuron.map((subgraph) => [subgraph.id, stageFiles(subgraph, label).map((name) => readProgram(name, guarded))])),
+  };
+}
+
+/** The first files of a NEFF; fewer where it has fewer. */
+function firstEntries(header: NeffHeader, data: Uint8Array, count: number, label: string): TarEntry[] {
   const uncompressed = (header.featureBits & features.uncompressed) !== 0;
   for (let length = 1 << 16; ; length *= 4) {
     const start = data.subarray(0, length);
-    const entry = readTar(uncompressed ? start : gunzip(start, label), 1)?.[0];
-    if (entry?.name === "manifest.json") return { header, manifest: parseManifest(entry.data, label) };
-    if (length >= data.length) throw damaged(label, "manifest.json is missing");
+    const entries = readTar(uncompressed ? start : gunzip(start, label), count);
+    if (entries) return entries;
+    if (length >= data.length) throw damaged(label, "its tar archive is not whole");
   }
+}
+
+function manifestOf([first]: readonly TarEntry[], label: string): Manifest {
+  if (first?.name !== "manifest.json") throw damaged(label, "manifest.json is missing");
+  return parseManifest(first.data, label);
 }
 
 /** Unpacks what there is: whether it is whole is seen in the tar. */
@@ -189,14 +214,7 @@ export function readNeff(file: Uint8Array, label = "the artifact"): Artifact {
   const files = new Map(entries.map((entry) => [entry.name, entry.data]));
   const need = (name: string) => files.get(name) ?? fail(label, `${name} is missing`);
   const manifest = parseManifest(need("manifest.json"), label);
-  const guarded = <T>(name: string, read: (bytes: Uint8Array) => T): T => {
-    const bytes = need(name);
-    try {
-      return read(bytes);
-    } catch (error) {
-      throw error instanceof UserError && error.diagnostics[0].id === "NCC0705" ? error : damaged(label, `${name} can't be read`);
-    }
-  };
+  const guarded = guard(files, label);
   const neuron = manifest.subgraphs.filter((subgraph) => subgraph.device === "neuron");
   const cpu = manifest.subgraphs.filter((subgraph) => subgraph.device === "cpu");
   const readTensors = (folder: string, names: readonly string[]) =>
@@ -209,6 +227,20 @@ export function readNeff(file: Uint8Array, label = "the artifact"): Artifact {
     models: new Map(cpu.map((subgraph) => [subgraph.id, need(`${subgraph.id}/model.onnx`)])),
     constants: readTensors("constants", manifest.constants),
     inputValues: readTensors("inputs", manifest.options.inputValues ?? []),
+  };
+}
+
+/** Reads one of the files; what goes wrong with it is the artifact's fault. */
+type Guarded = <T>(name: string, read: (bytes: Uint8Array) => T) => T;
+
+function guard(files: ReadonlyMap<string, Uint8Array>, label: string): Guarded {
+  return (name, read) => {
+    const bytes = files.get(name) ?? fail(label, `${name} is missing`);
+    try {
+      return read(bytes);
+    } catch (error) {
+      throw error instanceof UserError && error.diagnostics[0].id === "NCC0705" ? error : damaged(label, `${name} can't be read`);
+    }
   };
 }
 
@@ -226,21 +258,29 @@ export function parseManifest(bytes: Uint8Array, label: string): Manifest {
   }
   if (!fits(manifestSchema, value)) fail(label, `manifest.json: ${mismatch(manifestSchema, value)}`);
   if (value.format !== MANIFEST_FORMAT) fail(label, `manifest.json: format ${value.format}, not ${MANIFEST_FORMAT}`);
+  const neuron = value.subgraphs.filter(({ device }) => device === "neuron");
+  const starts = firstCores(neuron.map(({ stages = [] }) => stages.length));
+  const misplaced = neuron.find(({ firstCore }, index) => firstCore !== starts[index]);
+  if (misplaced) fail(label, `manifest.json: ${misplaced.id} does not lie behind the subgraph before it`);
   return value;
 }
 
-function readStages(
-  subgraph: SubgraphManifest,
-  guarded: <T>(name: string, read: (bytes: Uint8Array) => T) => T,
-  label: string,
-): LoadedProgram[] {
-  if (!subgraph.stages?.length) fail(label, `manifest.json: ${subgraph.id} has no stages`);
-  return subgraph.stages.map((stage) => {
-    const file = `${subgraph.id}/core${stage.core}`;
-    const program = guarded(`${file}.asm`, (bytes) => parseProgram(Buffer.from(bytes).toString("utf8")));
+/** What the files of each stage are named, without their endings. */
+function stageFiles({ id, stages }: SubgraphManifest, label: string): string[] {
+  if (!stages?.length) fail(label, `manifest.json: ${id} has no stages`);
+  return stages.map(({ core }) => `${id}/core${core}`);
+}
+
+function readProgram(file: string, guarded: Guarded): Program {
+  return guarded(`${file}.asm`, (bytes) => parseProgram(Buffer.from(bytes).toString("utf8")));
+}
+
+function readStages(subgraph: SubgraphManifest, guarded: Guarded, label: string): LoadedProgram[] {
+  return stageFiles(subgraph, label).map((file, stage) => {
+    const program = readProgram(file, guarded);
     const constants = guarded(`${file}.weights`, (bytes) => {
       const index = constantIndex(program);
-      if (JSON.stringify(index) !== JSON.stringify(stage.constants))
+      if (JSON.stringify(index) !== JSON.stringify(subgraph.stages?.[stage].constants))
         fail(label, `${file}.asm: its constants are not those of the manifest`);
       if (index.reduce((sum, constant) => sum + constant.bytes, 0) !== bytes.length) fail(label, `${file}.weights has a wrong size`);
       return new Map(index.map(({ name, offset, bytes: size }) => [name, bytes.subarray(offset, offset + size)]));

@@ -1,17 +1,18 @@
 /** What a group costs on the host and on a NeuronCore: coarse estimates, only to tell whether moving the work there can pay. */
 import type { Graph, Node } from "../graph/graph.js";
-import { hostSeconds, transferSeconds } from "../hardware/cost.js";
 import { type Hardware, hardware } from "../hardware/hardware.js";
+import { hostCost, operatorSeconds, totalSeconds } from "../hardware/host.js";
 import { valueBytes } from "./dag.js";
 
-/** All times in seconds. */
+/** Seconds of a request that is alone. */
 export interface PriceModel {
+  /** On one vCPU. */
   hostSeconds(node: Node): number;
   /** On a NeuronCore, its inputs being in the chip's DRAM. */
   deviceSeconds(node: Node): number;
   /** Between host and chip, one way. */
   transferSeconds(bytes: number): number;
-  /** Starting one Neuron subgraph. */
+  /** What a further Neuron subgraph costs whatever it does. */
   readonly launchSeconds: number;
 }
 
@@ -29,11 +30,12 @@ export function priceModel(graph: Graph, flops: (node: Node) => number, figures:
     if (PICKING.has(node.op)) read[0] = Math.min(read[0], written);
     return read.reduce((sum, count) => sum + count, written);
   };
+  const launchSeconds = totalSeconds(hostCost(0, figures));
   return {
-    hostSeconds: (node) => hostSeconds(flops(node), bytes(node), figures),
+    hostSeconds: (node) => operatorSeconds(flops(node), bytes(node), figures),
     deviceSeconds: (node) =>
       Math.max(flops(node) / (figures.peakFlopsPerCore * figures.sustainedShare), bytes(node) / figures.dramBandwidthPerChip),
-    transferSeconds: (count) => transferSeconds(count, figures),
-    launchSeconds: figures.launchSeconds,
+    transferSeconds: (count) => totalSeconds(hostCost(count, figures)) - launchSeconds,
+    launchSeconds,
   };
 }

@@ -3,8 +3,8 @@
 import { userError } from "../diagnostics/diagnostic.js";
 import { type Graph, indexGraph, type Node, staticType } from "../graph/graph.js";
 import { bytesPerElement, elementCount } from "../graph/tensor.js";
-import { linkSeconds } from "../hardware/cost.js";
 import { type Hardware, MOST_CORES } from "../hardware/hardware.js";
+import { linkSeconds } from "../hardware/link.js";
 import { cut as subgraphOf } from "../partition/subgraph.js";
 import { FreshNames } from "../passes/values.js";
 import { type Cut, type CutNode, type CutProblem, cut } from "./cut.js";

@@ -65,6 +65,8 @@ export class Core {
 
   constructor(
     readonly number: number,
+    /** Which core of the machine it is. */
+    readonly place: number,
     readonly streams: readonly TimedStream[],
     readonly dram: SharedBandwidth,
     hardware: Hardware,
@@ -95,6 +97,8 @@ export class Core {
 }
 
 export interface TimedStage {
+  /** Whether its requests come from the host, as to the first stage of each Neuron subgraph, or from the core before it. */
+  readonly fromHost: boolean;
   readonly streams: readonly TimedStream[];
   /** Time for which the values that later stages read occupy the link behind this one, where a chip ends there. */
   readonly linkSeconds: number;
@@ -102,9 +106,10 @@ export interface TimedStage {
 
 /** What a machine is to do. */
 interface Run {
-  /** Stages of the pipeline. */
+  /** Stages of the model, one a core. */
   readonly stages: readonly TimedStage[];
-  readonly copies: number;
+  /** The first core of each copy, ascending. */
+  readonly copies: readonly number[];
   /** Requests that each copy is to complete; more follow them meanwhile. */
   readonly requests: number;
   readonly gapSeconds: number;
@@ -114,10 +119,10 @@ interface Run {
   readonly timeline: boolean;
 }
 
-/** What a stage gives has room for so many requests: one that the next stage reads, one that is being written; behind a link one more. */
+/** What a stage gives has room for so many requests: one that the next stage reads, one that is being written; behind a link or the host one more. */
 const BUFFERED_REQUESTS = 2;
 
-/** Runs a number of requests through each copy of a pipeline. */
+/** Runs a number of requests through each copy of a model. */
 export class Machine {
   readonly cores: readonly Core[];
   readonly timeline: TimelineEntry[] = [];
@@ -130,18 +135,17 @@ export class Machine {
 
   constructor(run: Run) {
     const { hardware, stages, copies } = run;
-    const count = stages.length * copies;
-    const chips = Array.from(
-      { length: Math.ceil(count / hardware.coresPerChip) },
-      () => new SharedBandwidth(hardware.dramBandwidthPerChip, hardware.dmaBandwidthPerQueue),
+    const places = copies.flatMap((first) => stages.map((_, stage) => first + stage));
+    const chipOf = (place: number) => Math.floor(place / hardware.coresPerChip);
+    const chips = new Map(
+      places.map((place) => [chipOf(place), new SharedBandwidth(hardware.dramBandwidthPerChip, hardware.dmaBandwidthPerQueue)]),
     );
-    this.cores = Array.from(
-      { length: count },
-      (_, index) => new Core(index, stages[index % stages.length].streams, chips[Math.floor(index / hardware.coresPerChip)], hardware),
+    this.cores = places.map(
+      (place, index) => new Core(index, place, stages[index % stages.length].streams, chips.get(chipOf(place))!, hardware),
     );
-    this.#bandwidths = [...chips, ...this.cores.map((core) => core.sbuf)];
+    this.#bandwidths = [...chips.values(), ...this.cores.map((core) => core.sbuf)];
     this.#run = run;
-    this.#linkFree = new Float64Array(count);
+    this.#linkFree = new Float64Array(places.length);
     for (const core of this.cores) if (this.#isFirst(core)) core.arrived = run.requests === 1 ? 1 : Number.POSITIVE_INFINITY;
   }
 
@@ -149,7 +153,11 @@ export class Machine {
     return core.number % this.#run.stages.length === 0;
   }
 
-  /** The cores that a pipeline's results come from, one a copy. */
+  #stage(core: Core): TimedStage {
+    return this.#run.stages[core.number % this.#run.stages.length];
+  }
+
+  /** The cores that a model's results come from, one a copy. */
   get lastCores(): Core[] {
     return this.cores.filter((_, index) => (index + 1) % this.#run.stages.length === 0);
   }
@@ -160,9 +168,13 @@ export class Machine {
     return after && !this.#isFirst(after) ? after : undefined;
   }
 
-  /** Whether a chip ends behind the core. */
-  #hasLink(core: Core): boolean {
-    return (core.number + 1) % this.#run.hardware.coresPerChip === 0;
+  /** Whether what a core gets from the one before it passes a link, as a chip begins there. */
+  #hasLinkBefore(after: Core): boolean {
+    return after.place % this.#run.hardware.coresPerChip === 0 && !this.#stage(after).fromHost;
+  }
+
+  #roomBefore(after: Core): number {
+    return BUFFERED_REQUESTS + Number(this.#hasLinkBefore(after) || this.#stage(after).fromHost);
   }
 
   /** Starts a core's next request if it may: its inputs are there, and what it gives has a place. */
@@ -170,8 +182,7 @@ export class Machine {
     const request = core.ends.length;
     if (core.left > 0 || request >= core.arrived || this.#now < core.idleUntil) return;
     const after = this.#after(core);
-    const room = BUFFERED_REQUESTS + Number(this.#hasLink(core));
-    if (after && request - after.ends.length >= room) return;
+    if (after && request - after.ends.length >= this.#roomBefore(after)) return;
     core.reset();
     core.begins.push(this.#now);
     if (core.left > 0) this.#startReady(core);
@@ -180,10 +191,9 @@ export class Machine {
 
   #end(core: Core): void {
     core.ends.push(this.#now);
-    const { stages, gapSeconds } = this.#run;
     const after = this.#after(core);
-    if (after && this.#hasLink(core)) {
-      const free = Math.max(this.#now, this.#linkFree[core.number]) + stages[core.number % stages.length].linkSeconds;
+    if (after && this.#hasLinkBefore(after)) {
+      const free = Math.max(this.#now, this.#linkFree[core.number]) + this.#stage(core).linkSeconds;
       this.#linkFree[core.number] = free;
       this.#events.push(free, this.#arrivalOf(after));
     } else if (after) {
@@ -191,7 +201,7 @@ export class Machine {
       this.#begin(after);
     }
     if (!this.#isFirst(core)) this.#begin(this.cores[core.number - 1]);
-    if (this.#isFirst(core)) this.#beginAt(core, this.#now + gapSeconds);
+    if (this.#stage(core).fromHost) this.#beginAt(core, this.#now + this.#run.gapSeconds);
     else this.#begin(core);
   }
 

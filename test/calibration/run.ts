@@ -10,7 +10,7 @@ import { networks } from "../../models/networks.js";
 import { compileModel } from "../../src/driver/compile.js";
 import { predictService, type Service } from "../../src/driver/predict.js";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
-import { type Hardware, hardware } from "../../src/hardware/hardware.js";
+import { fittedFigures, type Hardware, hardware } from "../../src/hardware/hardware.js";
 import type { Artifact } from "../../src/neff/artifact.js";
 import { type CalibrationRow, calibrationFile, calibrationRows } from "./rows.js";
 
@@ -19,9 +19,6 @@ interface Case {
   readonly row: CalibrationRow;
   readonly artifact: Artifact;
 }
-
-/** The figures that are fitted, each by steps of a twentieth of itself. */
-const FITTED = ["sustainedClockShare", "sustainedDramShare", "sustainedCoreDmaShare", "requestGapSeconds"] as const;
 
 function predictRow({ row, artifact }: Case, figures: Hardware): Service {
   const { instance, replicas, inFlight, userBatch } = row;
@@ -67,7 +64,7 @@ function fit(cases: readonly Case[], start: Hardware): Hardware {
   for (let step = 0.2; step > 0.02; step /= 2) {
     for (let improved = true; improved; ) {
       improved = false;
-      for (const name of FITTED) {
+      for (const name of fittedFigures) {
         for (const factor of [1 + step, 1 / (1 + step)]) {
           const value = name === "requestGapSeconds" ? best[name] * factor : Math.min(1, best[name] * factor);
           const tried = { ...best, [name]: value };
@@ -120,7 +117,7 @@ async function main(): Promise<void> {
   print(cases, hardware);
   if (!values.fit) return;
   const fitted = fit(cases, hardware);
-  for (const name of FITTED) process.stdout.write(`${name}: ${hardware[name]} -> ${fitted[name].toPrecision(3)}\n`);
+  for (const name of fittedFigures) process.stdout.write(`${name}: ${hardware[name]} -> ${fitted[name].toPrecision(3)}\n`);
   print(cases, fitted);
 }
 

@@ -13,6 +13,8 @@ import { writeTensorProto } from "../../src/frontend/onnx/tensor.js";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
 import type { Graph, Node } from "../../src/graph/graph.js";
 import { floatTensor, fromNumbers, toNumbers } from "../../src/graph/tensor.js";
+import { decodeHeader } from "../../src/neff/header.js";
+import { readNeff, writeNeff } from "../../src/neff/neff.js";
 import { readNpy, writeNpy } from "../../src/runtime/files/npy.js";
 import { randomTensor } from "../../src/runtime/random.js";
 import { asyncRefusal } from "../refusal.js";
@@ -231,9 +233,13 @@ describe("neuron-run", () => {
     expect((await command(run, path("alone", "x.neff"), "--reference", model)).code).toBe(0);
   });
 
-  it("predicts without computing", async () => {
-    const { out } = await command(run, neff, "--timing-only", "--json");
-    expect(JSON.parse(out)).toMatchObject({ outputs: [], predictedMs: expect.any(Number) });
+  it.each([neff, mixed])("predicts without computing, from the programs: %s", async (file) => {
+    const artifact = readNeff(readFileSync(file));
+    const { predicted } = artifact.manifest;
+    const manifest = { ...artifact.manifest, predicted: { latencyMs: 1e9, throughputPerSecond: 1 } };
+    writeFileSync(path("untrue.neff"), await writeNeff({ ...artifact, manifest }));
+    const { out } = await command(run, path("untrue.neff"), "--timing-only", "--json");
+    expect(JSON.parse(out)).toEqual({ outputs: [], predictedMs: predicted.latencyMs, predicted });
   });
 
   it("refuses inputs that don't fit", async () => {
@@ -282,7 +288,15 @@ describe("the other commands", () => {
     expect(out).toMatch(/NeuronOp {2}[12] {15}Yes \n.*Relu {6}1 {15}No /s);
     expect(out).toContain("at least 1 NeuronCore(s)");
     expect(out).toContain("\n     Op Type   Num Instances \n");
-    expect(JSON.parse((await command(checkModelCommand, "--json", mixed)).out)).toMatchObject({ compiled: true, neuronCores: 1 });
+    const { manifest } = readNeff(readFileSync(mixed));
+    expect(manifest).toMatchObject({ neuronCores: 2, subgraphs: [{ firstCore: 0 }, {}, { firstCore: 1 }] });
+    expect(JSON.parse((await command(checkModelCommand, "--json", mixed)).out)).toMatchObject({
+      compiled: true,
+      neuronCores: 2,
+      leastNeuronCores: 1,
+      subgraphs: [{ firstCore: 0, cores: 1 }, { cores: 0 }, { firstCore: 1, cores: 1 }],
+    });
+    expect(decodeHeader(readFileSync(mixed))).toMatchObject({ cores: 2 });
   });
 
   it("neuron-packager info and unpack", async () => {

@@ -23,10 +23,24 @@ const hardware = {
 const predict = (options: Partial<ServiceOptions> = {}, artifact = sampleArtifact()) =>
   predictService(artifact, { instance: "inf1.xlarge", hardware, ...options });
 
-/** The sample as if it took so many cores a copy. */
-function onCores(neuronCores: number): Artifact {
-  const artifact = sampleArtifact();
-  return { ...artifact, manifest: { ...artifact.manifest, neuronCores } };
+/** The sample with its program on so many cores a copy, one behind the other in a subgraph or each in one of its own. */
+function onCores(neuronCores: number, together = true): Artifact {
+  const { manifest, programs, ...artifact } = sampleArtifact();
+  const [subgraph] = manifest.subgraphs;
+  const [stage] = subgraph.stages ?? [];
+  const [program] = programs.get(subgraph.id) ?? [];
+  const sizes = together ? (neuronCores > 0 ? [neuronCores] : []) : Array<number>(neuronCores).fill(1);
+  const subgraphs = sizes.map((size, index) => ({
+    ...subgraph,
+    id: `sg${index}`,
+    firstCore: index,
+    stages: Array.from({ length: size }, (_, core) => ({ ...stage, core })),
+  }));
+  return {
+    ...artifact,
+    manifest: { ...manifest, neuronCores, subgraphs },
+    programs: new Map(subgraphs.map(({ id, stages }) => [id, stages.map(() => program)])),
+  };
 }
 
 describe("predictService", () => {
@@ -59,6 +73,34 @@ describe("predictService", () => {
     const service = predict({ hardware: slow, inFlight: 100 });
     expect(service.bound).toBe("host");
     expect(service.throughputPerSecond).toBeCloseTo((2 * 4) / 20e-3, 0);
+  });
+
+  it("gives a CPU subgraph one vCPU for each request", () => {
+    const { manifest, ...artifact } = sampleArtifact();
+    const cpu = { id: "sg01", device: "cpu" as const, inputs: [], outputs: [], nodes: [], operators: 1, flops: 0 };
+    const subgraphs = [...manifest.subgraphs, { ...cpu, ms: 39, throughputPerSecond: 1 / 39e-3 }];
+    const mixed = { ...artifact, manifest: { ...manifest, subgraphs } };
+    // 39 ms and 1 ms around the device's part, on 4 and on 96 vCPUs.
+    expect(predict({ inFlight: 1000 }, mixed).throughputPerSecond).toBeCloseTo((2 * 4) / 40e-3, 0);
+    expect(predict({ inFlight: 1000, instance: "inf1.24xlarge" }, mixed).throughputPerSecond).toBeCloseTo((2 * 96) / 40e-3, 0);
+  });
+
+  it("takes subgraphs one after the other, on cores one behind the other", () => {
+    const service = predict({ inFlight: 1 }, onCores(2, false));
+    expect(service).toMatchObject({ replicas: 2, cores: 4 });
+    expect(service.latencyMs).toBeCloseTo(2 * 5, 2);
+    expect(predict({}, onCores(2, false)).throughputPerSecond).toBeCloseTo(2 * 2 * 250, 0);
+  });
+
+  it("runs as many copies as the chips' memory holds", () => {
+    // Of 64 bytes of inputs and outputs and 14 of constants a copy, two fit; on each chip.
+    const small = { ...hardware, dramBytesPerChip: 2 * 78 };
+    expect(predict({ hardware: small })).toMatchObject({ replicas: 2 });
+    expect(predict({ hardware: small, instance: "inf1.6xlarge" })).toMatchObject({ replicas: 8 });
+    expect(predict({ hardware: small, instance: "inf1.6xlarge" }).throughputPerSecond).toBeCloseTo(8 * 2 * 250, 0);
+    expect(() => predict({ hardware: small, replicas: 3 })).toThrow(
+      /^NCC0414: --replicas 3: .* take 78 bytes, .* has 156; at most 2 copies fit$/,
+    );
   });
 });
 

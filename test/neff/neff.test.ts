@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { decodeHeader, encodeHeader, HEADER_BYTES } from "../../src/neff/header.js";
-import { parseManifest, readEntries, readNeff, writeNeff } from "../../src/neff/neff.js";
+import { parseManifest, readEntries, readNeff, readPrograms, writeNeff } from "../../src/neff/neff.js";
 import { type TarSource, tarPieces } from "../../src/neff/tar.js";
 import { refusal } from "../refusal.js";
 import { sampleArtifact } from "./sample.js";
@@ -25,6 +25,9 @@ describe("the artifact file", () => {
     expect([...after.constants].map(([name, data]) => [name, [...data]])).toEqual(
       [...before.constants].map(([name, data]) => [name, [...data]]),
     );
+    const { manifest, programs } = readPrograms(await writeNeff(artifact), "x.neff");
+    expect(manifest).toEqual(artifact.manifest);
+    expect([...programs]).toEqual([["sg00", [before.program]]]);
   });
 
   it("has the same bytes each time, and no word of the host in its gzip header", async () => {
@@ -93,6 +96,7 @@ describe("damage", () => {
       );
     expect(readNeff(forge(entries, file)).manifest.name).toBe("copy");
     expect(refusal(() => readNeff(without("sg00/core0.asm")))).toContain("sg00/core0.asm is missing");
+    expect(refusal(() => readPrograms(without("sg00/core0.asm"), "x.neff"))).toContain("sg00/core0.asm is missing");
     expect(refusal(() => readNeff(withText("sg00/core0.asm", "hello")))).toContain("NCC0705");
     expect(refusal(() => readNeff(withText("sg00/core0.weights", "hello")))).toContain("sg00/core0.weights has a wrong size");
     expect(refusal(() => readNeff(withText("constants/0.pb", "hello")))).toContain("constants/0.pb can't be read");
@@ -106,5 +110,12 @@ describe("damage", () => {
     const { manifest } = sampleArtifact();
     const text = Buffer.from(JSON.stringify({ ...manifest, format: 7 }));
     expect(refusal(() => parseManifest(text, "x.neff"))).toContain("format 7, not 1");
+  });
+
+  it("of the place of a subgraph is named", () => {
+    const { manifest } = sampleArtifact();
+    const [subgraph] = manifest.subgraphs;
+    const text = Buffer.from(JSON.stringify({ ...manifest, subgraphs: [subgraph, { ...subgraph, id: "sg01" }] }));
+    expect(refusal(() => parseManifest(text, "x.neff"))).toContain("sg01 does not lie behind the subgraph before it");
   });
 });

@@ -79,6 +79,7 @@ export function sampleArtifact(uncompressed = false): Artifact {
           flops: 8,
           ms: 0.1,
           throughputPerSecond: 10000,
+          firstCore: 0,
           stages: [
             {
               core: 0,

@@ -34,7 +34,7 @@ describe("the cost of a DMA", () => {
     const program: Program = { name: "p", buffers, load: [], infer: [{ engine: "dma0", instructions }] };
     const { weights, inputs, outputs, spills } = dramTraffic(program);
     expect([weights, inputs, outputs, spills]).toEqual([0, 2 * bytes, 0, 2 * bytes]);
-    expect(simulateTime([program]).stages[0].dramBytes).toBe(4 * bytes);
+    expect(simulateTime([[program]]).subgraphs[0].stages[0].dramBytes).toBe(4 * bytes);
   });
 });
 

@@ -72,7 +72,7 @@ describe("schedule", () => {
     expect(report.prefetched).toBeGreaterThan(10);
     const tight = scheduled(lowered, { hardware: { ...hardware, sbufBytesPerPartition: 9 * 1024 } });
     expect(tight.report.prefetched).toBeLessThan(report.prefetched);
-    expect(simulateTime([program]).latencySeconds).toBeLessThan(simulateTime([tight.program]).latencySeconds);
+    expect(simulateTime([[program]]).latencySeconds).toBeLessThan(simulateTime([[tight.program]]).latencySeconds);
   });
 
   it("keeps loads and stores on different queues", () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { hardware as inf1 } from "../../src/hardware/hardware.js";
 import type { Buffer, Engine, Instruction, Operation, Program } from "../../src/program/program.js";
 import { EventQueue, SharedBandwidth } from "../../src/simulator/events.js";
-import { simulateTime } from "../../src/simulator/time.js";
+import { simulateTime, type TimeReport } from "../../src/simulator/time.js";
 import { access, dramAccess } from "../program/samples.js";
 
 /** Round figures: 1 GHz, DMA of 1000 bytes in 1 us and 1 us setup, the chip's DRAM twice a queue. */
@@ -49,8 +49,12 @@ function program(...streams: [Engine, ...(Operation | (Partial<Instruction> & { 
   return { name: "p", buffers, load: [], infer };
 }
 
+/** Of a model that is one subgraph. */
+const flat = (report: TimeReport) => ({ ...report, stages: report.subgraphs[0].stages });
+/** Copies side by side. */
+const copiesOf = (cores: number, count: number) => Array.from({ length: count }, (_, index) => index * cores);
 const micro = (report: { latencySeconds: number }) => report.latencySeconds * 1e6;
-const time = (...programs: Program[]) => simulateTime(programs, { hardware });
+const time = (...programs: Program[]) => flat(simulateTime([programs], { hardware }));
 
 describe("simulateTime", () => {
   it("adds up one engine's instructions", () => {
@@ -85,7 +89,7 @@ describe("simulateTime", () => {
 
   it("shares it among the cores of a chip, but not with another chip's", () => {
     const two = program(["dma0", load(4)], ["dma1", load(4)]);
-    const replicas = (copies: number) => simulateTime([two], { hardware, copies });
+    const replicas = (copies: number) => flat(simulateTime([[two]], { hardware, copies: copiesOf(1, copies) }));
     expect(micro(replicas(1))).toBeCloseTo(5);
     expect(micro(replicas(2))).toBeCloseTo(9);
     expect(micro(replicas(4))).toBeCloseTo(17);
@@ -99,8 +103,8 @@ describe("simulateTime", () => {
   it("leaves a gap between requests to a pipeline", () => {
     const gapSeconds = 2e-6;
     const stage = program(["vector", clear(1000)]);
-    expect(simulateTime([stage], { hardware, gapSeconds }).throughputPerSecond).toBeCloseTo(1 / 3e-6, 0);
-    expect(simulateTime([stage, stage], { hardware, gapSeconds, copies: 3 }).throughputPerSecond).toBeCloseTo(3 / 3e-6, 0);
+    expect(simulateTime([[stage]], { hardware, gapSeconds }).throughputPerSecond).toBeCloseTo(1 / 3e-6, 0);
+    expect(simulateTime([[stage, stage]], { hardware, gapSeconds, copies: copiesOf(2, 3) }).throughputPerSecond).toBeCloseTo(3 / 3e-6, 0);
   });
 
   it("charges short runs as whole descriptors", () => {
@@ -147,6 +151,31 @@ describe("simulateTime", () => {
     expect(1 / rate(streams, streams, computes, computes, streams, streams)).toBeCloseTo(20);
   });
 
+  it("takes a model's subgraphs one after the other, each at its own pace where it streams", () => {
+    const report = simulateTime([[program(["vector", clear(1000)])], [program(["vector", clear(500)]), program(["vector", clear(250)])]], {
+      hardware,
+    });
+    expect(micro(report)).toBeCloseTo(1.75);
+    expect(report.throughputPerSecond).toBeCloseTo(1e6, 0);
+    expect(report.subgraphs.map((subgraph) => Math.round(subgraph.latencySeconds * 1e9))).toEqual([1000, 750]);
+    expect(report.subgraphs.map((subgraph) => Math.round(subgraph.throughputPerSecond))).toEqual([1e6, 2e6]);
+    expect(report.subgraphs[1].stages.map(({ utilisation }) => Number(utilisation.toFixed(6)))).toEqual([0.5, 0.25]);
+  });
+
+  it("lets the subgraphs of a chip contend for its DRAM, and not those of two chips", () => {
+    const streams = program(["dma0", load(4)], ["dma1", load(4)]);
+    const computes = program(["vector", clear(5000)]);
+    const rate = (...subgraphs: Program[][]) => simulateTime(subgraphs, { hardware }).throughputPerSecond * 1e-6;
+    expect(1 / rate([streams])).toBeCloseTo(5);
+    expect(1 / rate([streams], [streams], [streams], [streams])).toBeGreaterThan(16);
+    // Three cores lie between them: the second one is on the next chip.
+    expect(1 / rate([streams], [computes, computes, computes], [streams])).toBeCloseTo(5);
+    // A copy that begins on the next chip is as fast as the first.
+    const copies = (second: number) => simulateTime([[streams]], { hardware, copies: [0, second] }).throughputPerSecond * 1e-6;
+    expect(copies(4)).toBeCloseTo(2 / 5);
+    expect(copies(1)).toBeLessThan(2 / 8);
+  });
+
   it("sends what later stages read over a link where a chip ends", () => {
     const value = (name: string, kind: "input" | "output"): Buffer => ({
       name,
@@ -162,19 +191,19 @@ describe("simulateTime", () => {
       Array.from({ length: cores }, (_, core) =>
         core === 0 ? stage(value("v", "output")) : core === cores - 1 ? stage(value("v", "input")) : stage(),
       );
-    const micros = (cores: number) => micro(simulateTime(chain(cores), { hardware: figures }));
+    const micros = (cores: number) => micro(simulateTime([chain(cores)], { hardware: figures }));
     expect(micros(4)).toBeCloseTo(4);
     // 1 us to start and 4000 bytes at 1 GB/s on each of one and two hops.
     expect(micros(5)).toBeCloseTo(5 + 5);
     expect(micros(9)).toBeCloseTo(9 + 10);
-    const { stages, throughputPerSecond } = simulateTime(chain(5), { hardware: figures });
+    const { stages, throughputPerSecond } = flat(simulateTime([chain(5)], { hardware: figures }));
     expect(stages.map(({ passedBytes }) => passedBytes)).toEqual([4000, 4000, 4000, 4000, 0]);
     expect(throughputPerSecond).toBeCloseTo(1 / 5e-6, 0);
   });
 
   it("lists when each instruction ran", () => {
     const waiting = { operation: clear(800), waits: [{ semaphore: 3, value: 1 }] };
-    const { timeline } = simulateTime([program(["scalar", waiting], ["vector", clear(100), { operation: clear(100), signal: 3 }])], {
+    const { timeline } = simulateTime([[program(["scalar", waiting], ["vector", clear(100), { operation: clear(100), signal: 3 }])]], {
       hardware,
       timeline: true,
     });
