@@ -121,16 +121,23 @@ function refuseComposite(graph: Graph, node: Node): Reason | undefined {
   return isReason(result) ? result : refuseParts(graph, result);
 }
 
-/** Why one of the parts can't run on a NeuronCore. Those that follow from constants are folded. */
-function refuseParts(graph: Graph, { nodes, constants, types }: Decomposition): Reason | undefined {
+/** A decomposition as a graph, and those of its nodes that don't follow from constants: the others are folded. */
+function remaining(graph: Graph, { nodes, constants, types }: Decomposition): { inner: Graph; running: Node[] } {
   const known = new Map([...graph.constants, ...constants]);
   const inner: Graph = { ...graph, nodes, constants: known, types: new Map([...graph.types, ...types]) };
   const folded = new Set<string>();
-  for (const part of nodes) {
-    if (part.inputs.every((input) => input === "" || known.has(input) || folded.has(input))) {
-      for (const output of part.outputs) folded.add(output);
-      continue;
-    }
+  const running = nodes.filter((part) => {
+    const follows = part.inputs.every((input) => input === "" || known.has(input) || folded.has(input));
+    if (follows) for (const output of part.outputs) folded.add(output);
+    return !follows;
+  });
+  return { inner, running };
+}
+
+/** Why one of the parts can't run on a NeuronCore. */
+function refuseParts(graph: Graph, decomposition: Decomposition): Reason | undefined {
+  const { inner, running } = remaining(graph, decomposition);
+  for (const part of running) {
     const result = expand(inner, part);
     const fault = result === undefined ? checkNode(inner, part) : isReason(result) ? result : refuseParts(inner, result);
     if (fault) return fault;
@@ -163,13 +170,22 @@ export function describeReason(reason: Reason): string {
   return reason.nearest === "" ? fault : `${fault}; supported: ${reason.nearest}`;
 }
 
+/** FLOP of what a node is decomposed into, of what does not follow from constants. */
+function decomposedFlops(graph: Graph, node: Node): number {
+  const result = expand(graph, node);
+  if (result === undefined || isReason(result)) return 0;
+  const { inner, running } = remaining(graph, result);
+  return running.reduce((sum, part) => sum + flopsOf(inner, part), 0);
+}
+
 /** Floating-point operations of a node with its epilogue, a multiply-add as two; 0 where shapes are open or the operator unknown. */
 export function flopsOf(graph: Graph, node: Node): number {
   const values = [...node.inputs, ...node.outputs].filter((name) => name !== "");
   const record = recordOf(node.op, node.domain);
   if (record === undefined || !values.every((name) => isStatic(graph.types.get(name)))) return 0;
-  const steps = (node.epilogue ?? []).map((step) => recordOf(step.op, "")?.flops(epilogueUse(graph, node, step)) ?? 0);
-  return steps.reduce((sum, flops) => sum + flops, record.flops(useOf(graph, node)));
+  const own = record.flops?.(useOf(graph, node)) ?? decomposedFlops(graph, node);
+  const steps = (node.epilogue ?? []).map((step) => recordOf(step.op, "")?.flops?.(epilogueUse(graph, node, step)) ?? 0);
+  return steps.reduce((sum, flops) => sum + flops, own);
 }
 
 /** The loosest class among a node and its epilogue; that of FP32 arithmetic for what has no record, which the host computes. */

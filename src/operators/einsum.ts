@@ -67,6 +67,30 @@ export function einsumShape(use: OperatorUse): Shape | undefined {
   return equation.output.map((label) => sizes.get(label) ?? 1);
 }
 
+/** Of the products of operand after operand, each after sums over what no other needs, as `einsum` below takes them. */
+export function einsumFlops(use: OperatorUse): number {
+  const equation = equationOf(use);
+  if (equation === undefined) return 0;
+  const sizes = extents(use, equation);
+  const count = (labels: Iterable<string>): number => elementCount([...new Set(labels)].map((label) => Number(sizes.get(label))));
+  let flops = 0;
+  const keep = (labels: readonly string[], needed: ReadonlySet<string>): string[] => {
+    const kept = labels.filter((label) => needed.has(label));
+    if (kept.length < labels.length) flops += count(labels);
+    return kept;
+  };
+  let left = equation.inputs[0];
+  for (const [index, right] of equation.inputs.entries()) {
+    if (index === 0) continue;
+    const later = new Set([...equation.output, ...equation.inputs.slice(index + 1).flat()]);
+    const all = keep(left, new Set([...later, ...right])).concat(keep(right, new Set([...later, ...left])));
+    flops += 2 * count(all);
+    left = [...new Set(all)].filter((label) => later.has(label));
+  }
+  keep(left, new Set(equation.output));
+  return flops;
+}
+
 /** A value whose axes have labels. */
 interface Labelled {
   readonly value: string;

@@ -15,6 +15,8 @@ export interface Form {
   /** As in the operator's record. */
   readonly parameters?: readonly number[];
   infer?(use: OperatorUse): TensorType[];
+  /** As in the operator's record. */
+  flops?(use: OperatorUse): number;
   /** `fp32` if absent. */
   readonly exactness?: Exactness;
   /** As in the operator's record: for those that are decomposed. */
@@ -58,8 +60,7 @@ export function formRecords(table: Readonly<Record<string, Form>>): OperatorReco
     ...(form.isConstant ? { isConstant: true as const } : {}),
     summary: form.summary ?? "",
     infer: form.infer ?? (() => []),
-    // Not counted: the share of work on NeuronCores is measured against what the engines could run.
-    flops: () => 0,
+    ...(form.flops ? { flops: form.flops } : {}),
     exactness: form.exactness ?? "fp32",
   }));
 }

@@ -1,7 +1,7 @@
 /** Layers of networks that are decomposed: attention, recurrence, quantization, rearrangements of space; their forms and types. */
 import { type Dim, intAttribute, intsAttribute, type TensorType } from "../graph/graph.js";
 import { type DType, elementCount } from "../graph/tensor.js";
-import { einsumShape } from "./einsum.js";
+import { einsumFlops, einsumShape } from "./einsum.js";
 import { as, codeOf, formRecords, indexTypes, one } from "./form.js";
 import { floatTypes } from "./pointwise.js";
 import type { AttributeSpec, OperatorUse } from "./record.js";
@@ -29,6 +29,7 @@ import {
   shapeOf,
   text,
 } from "./shapes.js";
+import { attentionFlops, recurrentFlops } from "./work.js";
 
 const gateCounts: Readonly<Record<string, number>> = { RNN: 1, GRU: 3, LSTM: 4 };
 
@@ -169,6 +170,11 @@ function attention(use: OperatorUse): TensorType[] {
   return shapes.slice(0, Math.max(1, use.outputCount)).map((shape) => ({ dtype, shape }));
 }
 
+function attentionWork(use: OperatorUse): number {
+  const [, keys, values, scores] = attention({ ...use, outputCount: 4 }).map(({ shape = [] }) => shape.map(Number));
+  return attentionFlops(scores, keys[3], values[3], use.inputs[3] !== undefined);
+}
+
 function dequantize(use: OperatorUse): TensorType[] {
   for (const index of [1, 2]) checkSpread(use, index);
   return one(intAttribute(use.attributes, "output_dtype", 0) ? codeOf(use, "output_dtype", 1) : dtypeOf(use, 1), shapeOf(use, 0));
@@ -272,6 +278,7 @@ export const networkRecords = formRecords({
       softmax_precision: int(),
     },
     infer: attention,
+    flops: attentionWork,
     types: floatTypes,
     inputTypes: { 3: [...floatTypes, "bool"], 6: indexTypes },
     exactness: "rounded",
@@ -323,6 +330,7 @@ export const networkRecords = formRecords({
     inputs: [1, Number.POSITIVE_INFINITY],
     attributes: { equation: required(text()) },
     infer: (use) => one(dtypeOf(use, 0), einsumShape(use)),
+    flops: einsumFlops,
     types: floatTypes,
     exactness: "rounded",
     summary: "sums of products, by an equation of axes",
@@ -333,6 +341,7 @@ export const networkRecords = formRecords({
     inputs: [3, 3],
     attributes: { prob_mod: { type: "graph" }, scale: float(), score_mod: { type: "graph" }, softmax_precision: int() },
     infer: attention,
+    flops: attentionWork,
     exactness: "rounded",
   },
   GRU: {
@@ -340,6 +349,7 @@ export const networkRecords = formRecords({
     inputs: [3, 6],
     attributes: { ...recurrentAttributes, linear_before_reset: int(0) },
     infer: recurrent,
+    flops: recurrentFlops,
     types: floatTypes,
     inputTypes: { 4: ["int32"] },
     exactness: "rounded",
@@ -350,6 +360,7 @@ export const networkRecords = formRecords({
     inputs: [3, 8],
     attributes: { ...recurrentAttributes, input_forget: int(0) },
     infer: recurrent,
+    flops: recurrentFlops,
     types: floatTypes,
     inputTypes: { 4: ["int32"] },
     exactness: "rounded",
@@ -382,6 +393,7 @@ export const networkRecords = formRecords({
     inputs: [3, 6],
     attributes: recurrentAttributes,
     infer: recurrent,
+    flops: recurrentFlops,
     types: floatTypes,
     inputTypes: { 4: ["int32"] },
     exactness: "rounded",

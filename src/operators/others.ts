@@ -3,6 +3,7 @@ import { intAttribute, intsAttribute, type TensorType } from "../graph/graph.js"
 import { codeOf, type Form, formRecords, one, openOf, ownOr } from "./form.js";
 import type { AttributeSpec, OperatorUse } from "./record.js";
 import { axisAttribute, constantScalar, dtypeOf, float, int, ints, intsOf, OPEN, required, requireRank, shapeOf, text } from "./shapes.js";
+import { deformedFlops, determinantFlops, dftFlops, gridSampleFlops, roiAlignFlops, stftFlops } from "./work.js";
 
 const ANY = Number.POSITIVE_INFINITY;
 const textsSpec: AttributeSpec = { type: "strings" };
@@ -71,14 +72,15 @@ export const otherRecords = formRecords({
   Bernoulli: { since: 22, inputs: [1, 1], attributes: likeAttributes, infer: ownOr },
   BlackmanWindow: windowForm,
   ConcatFromSequence: { since: 11, inputs: [1, 1], attributes: { axis: required(int()), new_axis: int(0) } },
-  DFT: { since: 20, inputs: [1, 3], attributes: { inverse: int(0), onesided: int(0) } },
-  DeformConv: { since: 22, inputs: [3, 5], attributes: { ...convolution, offset_group: int(1) } },
-  Det: { since: 22, inputs: [1, 1], infer: det },
+  DFT: { since: 20, inputs: [1, 3], attributes: { inverse: int(0), onesided: int(0) }, flops: dftFlops },
+  DeformConv: { since: 22, inputs: [3, 5], attributes: { ...convolution, offset_group: int(1) }, flops: deformedFlops },
+  Det: { since: 22, inputs: [1, 1], infer: det, flops: determinantFlops },
   GridSample: {
     since: 22,
     inputs: [2, 2],
     attributes: { align_corners: int(0), mode: text("linear"), padding_mode: text("zeros") },
     infer: gridSample,
+    flops: gridSampleFlops,
   },
   HammingWindow: windowForm,
   HannWindow: windowForm,
@@ -116,8 +118,9 @@ export const otherRecords = formRecords({
       spatial_scale: float(1),
     },
     infer: region,
+    flops: roiAlignFlops,
   },
-  STFT: { since: 17, inputs: [2, 4], attributes: { onesided: int(1) } },
+  STFT: { since: 17, inputs: [2, 4], attributes: { onesided: int(1) }, flops: stftFlops },
   Scan: {
     since: 21,
     inputs: [1, ANY],

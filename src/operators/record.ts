@@ -119,7 +119,7 @@ export interface OperatorRecord {
   readonly lowering?: Lowering;
   /** Why this use can't run on a NeuronCore; undefined if it can. Called after the rules that hold for all operators (dtypes, static shapes). */
   refuse?(use: OperatorUse): Reason | undefined;
-  /** Floating-point operations of one run, a multiply-add as two. Static shapes only. */
-  flops(use: OperatorUse): number;
+  /** Floating-point operations of one run, a multiply-add as two. Static shapes only. Absent: those of what it is decomposed into, 0 where it is not. */
+  flops?(use: OperatorUse): number;
   readonly exactness: Exactness;
 }
