@@ -3,6 +3,7 @@
  * are brought to SBUF or from it instead, and an engine rearranges them there.
  */
 import { rowMajorStrides } from "../graph/tensor.js";
+import { hardware } from "../hardware/hardware.js";
 import type { Context } from "./context.js";
 import type { Value } from "./values.js";
 import { channelTiles, type Dimension, isScattered, jointly, type View, wholeBox } from "./view.js";
@@ -48,8 +49,21 @@ function partOf(view: View, part: Part, start: number, size: number, outer: read
   return { ...view, offset: offset + start * (view.dims[part.axis]?.stride ?? 0), dims };
 }
 
-/** The span of a DRAM view as one run, and the same elements in an SBUF buffer that holds the span. */
+/** Whether engines reach a view where it lies. */
+function isReached(view: View): boolean {
+  return view.space === "sbuf" && view.partitionStart % hardware.partitionQuadrant === 0;
+}
+
+/**
+ * The span of a DRAM view as one run, and the same elements in an SBUF buffer that holds the span. A view in SBUF, which engines don't reach, is moved as it
+ * is, to or from a buffer without gaps.
+ */
 function stage(context: Context, view: View, partition: number): { run: View; stagedRun: View; staged: View } {
+  if (view.space !== "dram") {
+    const sizes = view.dims.map(({ size }) => size);
+    const dense = context.values.temporary("staged", view.dtype, partition, view.partitionCount, sizes);
+    return { run: view, stagedRun: dense, staged: dense };
+  }
   const { elements, before } = span(view.dims);
   const buffer = context.values.temporary("staged", view.dtype, partition, view.partitionCount, [elements]);
   const run = { ...view, offset: view.offset - before, dims: [{ size: elements, stride: 1 }] };
@@ -57,9 +71,9 @@ function stage(context: Context, view: View, partition: number): { run: View; st
 }
 
 function movePart(context: Context, from: View, to: View): void {
-  const partition = from.space === "sbuf" ? from.partitionStart : to.space === "sbuf" ? to.partitionStart : 0;
-  const source = from.space === "dram" ? stage(context, from, partition) : undefined;
-  const target = to.space === "dram" ? stage(context, to, partition) : undefined;
+  const partition = [from, to].find(isReached)?.partitionStart ?? 0;
+  const source = isReached(from) ? undefined : stage(context, from, partition);
+  const target = isReached(to) ? undefined : stage(context, to, partition);
   if (source) context.values.move(source.run, source.stagedRun);
   jointly([target?.staged ?? to, source?.staged ?? from], ([out, input]) =>
     context.emitter.step("vector", { kind: "copy", out, in: input }),
