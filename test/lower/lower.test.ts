@@ -5,8 +5,10 @@ import { floatTensor, int64Tensor, toNumbers } from "../../src/graph/tensor.js";
 import { hardware } from "../../src/hardware/hardware.js";
 import { runGraph } from "../../src/host/index.js";
 import { type Budget, defaultBudget, lower } from "../../src/lower/index.js";
+import type { LoweredProgram } from "../../src/lower/lowered.js";
 import { inferTypes } from "../../src/operators/index.js";
 import { dmaCost } from "../../src/program/cost.js";
+import { reads } from "../../src/program/program.js";
 import { GraphBuilder, randomTensor } from "./build.js";
 import { Execution } from "./execute.js";
 
@@ -14,6 +16,15 @@ const budgets: Readonly<Record<string, Budget>> = {
   "on chip": defaultBudget,
   "through DRAM": { ...defaultBudget, valueBytes: 0, residentBytes: 0 },
 };
+
+/** Operands of engines, which lie on chip, start at quadrants of partitions. */
+function expectQuadrants({ load, infer }: LoweredProgram): void {
+  for (const { engine, operation } of [...load, ...infer]) {
+    if (engine === "dma") continue;
+    for (const { buffer, partitionStart } of [operation.out, ...reads(operation)])
+      expect(partitionStart % hardware.partitionQuadrant, `${operation.kind} of ${buffer} from ${partitionStart} on`).toBe(0);
+  }
+}
 
 /** Lowers without rounding and compares with ONNX Runtime: fp32 class. The bits do not depend on what stays on chip. */
 async function expectSame(built: Graph, seed: number, change = (graph: Graph): Graph => graph): Promise<void> {
@@ -23,7 +34,9 @@ async function expectSame(built: Graph, seed: number, change = (graph: Graph): G
   const expected = await runGraph(graph, inputs);
   const seen = new Map<string, Buffer>();
   for (const [where, budget] of Object.entries(budgets)) {
-    const outputs = new Execution(lower(graph, budget)).run(new Map([...inputs].map(([name, tensor]) => [name, toNumbers(tensor)])));
+    const lowered = lower(graph, budget);
+    expectQuadrants(lowered);
+    const outputs = new Execution(lowered).run(new Map([...inputs].map(([name, tensor]) => [name, toNumbers(tensor)])));
     for (const name of graph.outputs) {
       const wanted = expected.get(name);
       const got = outputs.get(name);
@@ -84,6 +97,23 @@ describe("convolution", () => {
       move.kind === "dma" ? [dmaCost(move, types.get(move.out.buffer)!, types.get(move.in.buffer)!, hardware).chargedBytes] : [],
     );
     expect(charged.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(16 * 4 * 2 * 140 * 33 * 3);
+  });
+
+  it("of channels that are joined within a quadrant, some of them scattered in DRAM", async () => {
+    const builder = new GraphBuilder();
+    const random = seeded(3);
+    const image = builder.input("image", [1, 8, 16, 16]);
+    const [a] = builder.node("Relu", [builder.input("x", [1, 40, 8, 8])]);
+    const ends = [
+      [0, 0],
+      [16, 16],
+      [2, 3],
+      [2, 2],
+    ].map((values) => builder.constant(int64Tensor([2], values)));
+    const [b] = builder.node("Slice", [image, ...ends]);
+    const [c] = builder.node("Concat", [a, b], { axis: 1 });
+    const [d] = builder.node("Conv", [c, builder.constant(randomTensor([9, 48, 1, 1], random))]);
+    await expectSame(builder.finish([d]), 1);
   });
 
   it("of a value on chip", async () => {
