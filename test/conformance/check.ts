@@ -5,7 +5,7 @@
 import { importOptions } from "../../src/driver/checked.js";
 import { importModel } from "../../src/frontend/index.js";
 import { capturedValues, type Graph, indexGraph, type Node } from "../../src/graph/graph.js";
-import { fromBfloat16Bits, isFloat, numberAt, toBfloat16Bits } from "../../src/graph/tensor.js";
+import { isFloat } from "../../src/graph/tensor.js";
 import { runGraph } from "../../src/host/index.js";
 import {
   type CompileOptions,
@@ -19,8 +19,10 @@ import {
   toNumbers,
   UserError,
 } from "../../src/index.js";
+import { unitRoundoff } from "../../src/operators/exactness.js";
 import { exactnessOf, parameterInputs } from "../../src/operators/index.js";
-import { findFault, type Tolerance } from "./judge.js";
+import { type Half, parsePrecision } from "../../src/passes/index.js";
+import { findFault, hasNumbers, type Tolerance } from "./judge.js";
 import type { Case, DataSet, Place, Suite, TestSource, WantedOutput } from "./suite.js";
 import { suites } from "./suites.js";
 
@@ -36,6 +38,8 @@ export interface TestRow {
   /** Greatest errors of both runs. */
   readonly maxAbs?: number;
   readonly maxRel?: number;
+  /** The least cosine of a floating-point output of either run. */
+  readonly cosine?: number;
   readonly seconds: number;
   /** Types of the model's operators, each once, with the device of the forced run. */
   readonly operators: readonly { readonly type: string; readonly device: "neuron" | "cpu" }[];
@@ -58,17 +62,17 @@ const transforms = new Set(["DFT", "STFT"]);
 const MOST_REASONS = 3;
 
 /** Runs a test. Never throws for what the model or the product does. */
-export async function checkCase({ suite: suiteName, name, path }: TestSource): Promise<TestRow> {
-  const suite = suites[suiteName];
-  const state: State = { device: "cpu", operators: [], maxAbs: 0, maxRel: 0 };
+export async function checkCase({ suite: suiteName, name, path, fastMath }: TestSource): Promise<TestRow> {
+  const suite = fastMath === undefined ? suites[suiteName] : { ...suites[suiteName], fastMath: { forced: fastMath, placed: fastMath } };
+  const state: State = { device: "cpu", operators: [], maxAbs: 0, maxRel: 0, cosine: 1 };
   const row = (status: TestRow["status"], reason?: string, isFine = status === "passed"): TestRow => {
-    const { device, operators, maxAbs, maxRel } = state;
+    const { device, operators, maxAbs, maxRel, cosine } = state;
     return {
       name,
       status,
       device,
       ...(reason ? { reason } : {}),
-      ...(status === "refused" ? {} : { maxAbs, maxRel }),
+      ...(status === "refused" ? {} : { maxAbs, maxRel, cosine }),
       seconds: 0,
       operators,
       isFine,
@@ -103,6 +107,7 @@ interface State {
   reason?: string;
   maxAbs: number;
   maxRel: number;
+  cosine: number;
 }
 
 /** Why a data set's outputs are wrong; undefined if they are right. Throws UserError where the product refuses the model. */
@@ -126,12 +131,14 @@ async function checkSet(suite: Suite, test: Case, imported: Graph, set: DataSet,
       const value = outputs.get(output);
       if (!value) return `${place}: output ${output} is missing`;
       const expected = wanted.tensor(value.dtype);
+      if (hasNumbers(value) && hasNumbers(expected) && `${value.shape}` === `${expected.shape}`) {
+        const { maxAbs, maxRel, cosine } = compareTensors(output, value, expected);
+        state.maxAbs = Math.max(state.maxAbs, maxAbs);
+        state.maxRel = Math.max(state.maxRel, maxRel);
+        if (isFloat(value.dtype)) state.cosine = Math.min(state.cosine, cosine);
+      }
       const fault = await judge(suite, test, imported, inputs, { report, place, wanted, value, expected });
       if (fault !== undefined) return `${place}: ${fault}`;
-      if (Array.isArray(value.data) || /^(complex|float8|float4)/.test(value.dtype)) continue;
-      const { maxAbs, maxRel } = compareTensors(output, value, expected);
-      state.maxAbs = Math.max(state.maxAbs, maxAbs);
-      state.maxRel = Math.max(state.maxRel, maxRel);
     }
   }
   return undefined;
@@ -173,7 +180,7 @@ interface Result {
 
 /**
  * Compares an output under the class of the run. Where tensors are stored in FP32, matmult operands alone are rounded. Where they are
- * stored in bfloat16, the cosine counts, or, where the function magnifies the rounding of its inputs, the host's value on rounded inputs.
+ * stored in 16 bits, the cosine counts, or, where the function magnifies the rounding of its inputs, the host's value on rounded inputs.
  */
 async function judge(
   suite: Suite,
@@ -183,7 +190,7 @@ async function judge(
   { report, place, wanted, value, expected }: Result,
 ): Promise<string | undefined> {
   const { name: output, tolerance: given } = wanted;
-  const storesFp32 = suite.fastMath[place] !== undefined;
+  const { tensors, matmult } = parsePrecision(suite.fastMath[place], undefined);
   const nodes = nodesBehind(graph, output);
   const classes = nodes.map((node) => exactnessOf(node));
   const rounds = classes.includes("rounded");
@@ -193,18 +200,24 @@ async function judge(
   const plain: Tolerance = { kind, ...(sums ? { sums } : {}), ...(given ? { given } : {}) };
   // A model that stores tensors in 16 bits rounds them wherever it runs.
   const rounded16 = rounds && /16$/.test(expected.dtype);
-  if ((!onNeuron && !rounded16) || (storesFp32 && !rounds)) return findFault(output, value, expected, plain);
-  const { unit } = suite;
+  if ((!onNeuron && !rounded16) || (tensors === "float32" && !rounds)) return findFault(output, value, expected, plain);
+  const unit = unitRoundoff[matmult];
   if (graph.nodes.length === 1 && contractions.has(graph.nodes[0].op)) {
     const positive = { ...graph, constants: mapTensors(graph.constants, absolute) };
     const magnitude = await reference(positive, mapTensors(inputs, absolute), output);
     if (magnitude) return findFault(output, value, expected, { kind: "rounded", magnitude, unit });
   }
-  const network = findFault(output, value, expected, { kind: "network", bfloat16Cosine: test.bfloat16Cosine });
+  // What the framework loses in bfloat16 is no measure of FP16, which has eight times its digits.
+  const framework = (tensors === "float32" ? matmult : tensors) === "bfloat16" ? { bfloat16Cosine: test.bfloat16Cosine } : {};
+  const network = findFault(output, value, expected, { kind: "network", ...framework });
   // A cosine says nothing of infinities.
   if (network === undefined || findFault(output, value, expected, plain) === undefined) return undefined;
-  if (storesFp32) return network;
-  const rounded = await reference(graph, mapTensors(inputs, roundToBfloat16), output);
+  if (tensors === "float32") return network;
+  const rounded = await reference(
+    graph,
+    mapTensors(inputs, (tensor) => rounded16Bits(tensor, tensors)),
+    output,
+  );
   if (!rounded) return network;
   return findFault(output, value, rounded, { kind: "rounded", magnitude: rounded, unit }) === undefined ? undefined : network;
 }
@@ -245,10 +258,8 @@ function absolute(tensor: Tensor): Tensor {
   return isFloat(tensor.dtype) ? fromNumbers(tensor.dtype, tensor.shape, toNumbers(tensor).map(Math.abs)) : tensor;
 }
 
-/** FP32 values rounded to bfloat16; others as they are. */
-function roundToBfloat16(tensor: Tensor): Tensor {
+/** FP32 values rounded to 16 bits; others as they are. */
+function rounded16Bits(tensor: Tensor, half: Half): Tensor {
   if (tensor.dtype !== "float32") return tensor;
-  const count = tensor.data.length;
-  const values = Array.from({ length: count }, (_, index) => fromBfloat16Bits(toBfloat16Bits(numberAt(tensor, index))));
-  return fromNumbers("float32", tensor.shape, values);
+  return fromNumbers("float32", tensor.shape, toNumbers(fromNumbers(half, tensor.shape, toNumbers(tensor))));
 }

@@ -46,6 +46,22 @@ describe("the conformance runner", () => {
     expect(row.maxAbs).toBeGreaterThan(0);
   });
 
+  it("gives both runs other words of --fast-math, with the bounds of their types", async () => {
+    const inputs = [floatTensor([1, 2], [1, 1]), floatTensor([2, 1], [1 + 2 ** -10, 0])];
+    const path = write("precise", { op: "MatMul", inputs, output: floatTensor([1, 1], [1 + 2 ** -10]) });
+    const errorWith = async (fastMath?: readonly string[]) => {
+      const row = await checkCase({ suite: "ONNX", name: "precise", path, fastMath });
+      expect(row).toMatchObject({ status: "passed", device: "neuron", cosine: 1 });
+      return row.maxAbs;
+    };
+    expect(await errorWith()).toBe(2 ** -10);
+    expect(await errorWith(["fp32-cast-matmult-fp16"])).toBe(0);
+    const off = write("imprecise", { op: "MatMul", inputs, output: floatTensor([1, 1], [1 + 2 ** -10 + 2 ** -8]) });
+    expect(await checkCase({ suite: "ONNX", name: "imprecise", path: off })).toMatchObject({ status: "passed" });
+    const fp16 = { suite: "ONNX", name: "imprecise", path: off, fastMath: ["fp32-cast-matmult-fp16"] } as const;
+    expect(await checkCase(fp16)).toMatchObject({ status: "failed", reason: expect.stringContaining("class rounded") });
+  });
+
   it("fails where an output is wrong, saying which element", async () => {
     const path = write("wrong", { op: "Neg", inputs: [matrix], output: floatTensor([2, 2], [-0.1, -0.2, 0.3, -0.4]) });
     const row = await checkCase({ suite: "ONNX", name: "wrong", path });

@@ -2,7 +2,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { readTensorFile, type Tensor } from "../../src/index.js";
-import { unitRoundoff } from "../../src/operators/exactness.js";
 import { foldersWith } from "./folders.js";
 import type { Case, Suite } from "./suite.js";
 
@@ -13,7 +12,6 @@ export const onnxSuite: Suite = {
   holds: `a ${model}`,
   read: readCase,
   fastMath: { forced: ["none"], placed: undefined },
-  unit: unitRoundoff.bfloat16,
 };
 
 function readCase(folder: string): Case {

@@ -1,12 +1,14 @@
 /**
- * `npm run conformance -- DIR [--json FILE] [--page FILE] [--processes N] [--limit SECONDS]`: every ONNX backend-style test folder below DIR, compiled and
- * run as the compiler places it and with every supported operator on the NeuronCore. `npm run conformance:tensorflow` does the same with
+ * `npm run conformance -- DIR [--json FILE] [--page FILE] [--processes N] [--limit SECONDS] [--fast-math WORDS]`: every ONNX backend-style test folder below
+ * DIR, compiled and run as the compiler places it, with `--fast-math all`, and with every supported operator on the NeuronCore and `none`. `--fast-math`
+ * gives other words to both runs. `npm run conformance:tensorflow` does the same with
  * folders of SavedModels and frozen graphs. Exit 1 if a test failed, or was refused without having to be.
  */
 import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { allRecords, isSupported } from "../../src/operators/index.js";
+import { parsePrecision } from "../../src/passes/index.js";
 import { runPool } from "./pool.js";
 import { suites } from "./suites.js";
 import { countOperators, formatPage, formatTable, heldTo } from "./table.js";
@@ -25,12 +27,16 @@ async function main(): Promise<void> {
       page: { type: "string" },
       processes: { type: "string" },
       limit: { type: "string", default: "600" },
+      "fast-math": { type: "string", multiple: true },
     },
     allowPositionals: true,
   });
-  if (positionals.length === 0) throw new Error("usage: npm run conformance -- DIR... [--json FILE] [--page FILE] [--processes N]");
+  if (positionals.length === 0)
+    throw new Error("usage: npm run conformance -- DIR... [--json FILE] [--page FILE] [--processes N] [--fast-math WORDS]");
+  const fastMath = values["fast-math"]?.flatMap((words) => words.split(/\s+/));
+  parsePrecision(fastMath, undefined);
   const suite = values.suite === "TENSORFLOW" ? suites.TENSORFLOW : suites.ONNX;
-  const tests = positionals.flatMap(suite.find);
+  const tests = positionals.flatMap(suite.find).map((test) => ({ ...test, fastMath }));
   if (tests.length === 0) throw new Error(`${positionals.join(", ")}: holds no folder with ${suite.holds}`);
   const processes = values.processes === undefined ? availableParallelism() : Number(values.processes);
   let done = 0;

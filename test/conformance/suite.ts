@@ -12,6 +12,8 @@ export interface TestSource {
   readonly name: string;
   /** What the suite reads it from. */
   readonly path: string;
+  /** Words of `--fast-math` for both runs, in place of the suite's. */
+  readonly fastMath?: readonly string[];
 }
 
 export type SuiteName = "ONNX" | "TENSORFLOW";
@@ -52,6 +54,4 @@ export interface Suite {
   readonly read: (path: string) => Case;
   /** The words of `--fast-math` in each run; the compiler's default where absent. */
   readonly fastMath: Readonly<Record<Place, readonly string[] | undefined>>;
-  /** Unit roundoff of matmult operands in the forced run. */
-  readonly unit: number;
 }

@@ -7,7 +7,6 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { allocateData, type DType, dtypes, fromNumbers, isFloat } from "../../src/graph/tensor.js";
 import { elementCount, readNpy, type Tensor } from "../../src/index.js";
-import { unitRoundoff } from "../../src/operators/exactness.js";
 import { foldersWith } from "./folders.js";
 import type { Case, DataSet, Suite, WantedOutput } from "./suite.js";
 
@@ -26,7 +25,6 @@ export const tensorFlowSuite: Suite = {
   read: readCase,
   // What TensorFlow 2's integration of the vendor's compiler asks for.
   fastMath: { forced: ["fp32-cast-matmult-fp16"], placed: ["fp32-cast-matmult-fp16"] },
-  unit: unitRoundoff.float16,
 };
 
 /** The folder's name; of a further case with its own name after a slash. */
