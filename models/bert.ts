@@ -41,8 +41,9 @@ const sizes = {
 } as const;
 
 /** Inputs: token numbers below 30522, attention mask and segment numbers (0 or 1), [batch, sequence] each. Outputs: last layer, pooled first position. */
-export function bert(name: keyof typeof sizes, { seed = 1, batch = "batch", sequence = 128 }: NetworkOptions = {}): Graph {
-  const { layers, width, heads } = sizes[name];
+export function bert(name: keyof typeof sizes, options: NetworkOptions = {}): Graph {
+  const { seed = 1, batch = "batch", sequence = 128, layers = sizes[name].layers } = options;
+  const { width, heads } = sizes[name];
   const builder = new SequenceBuilder(name, seed, batch);
   const [tokens, attended, segments] = ["input_ids", "attention_mask", "token_type_ids"].map((input) =>
     builder.input(input, "int64", [sequence]),
@@ -57,12 +58,12 @@ export function bert(name: keyof typeof sizes, { seed = 1, batch = "batch", sequ
 }
 
 /** Inputs: token numbers below 30522 and attention mask, [batch, sequence] each. Output: last layer. */
-export function distilbert({ seed = 1, batch = "batch", sequence = 128 }: NetworkOptions = {}): Graph {
+export function distilbert({ seed = 1, batch = "batch", sequence = 128, layers = 6 }: NetworkOptions = {}): Graph {
   const builder = new SequenceBuilder("distilbert", seed, batch);
   const [tokens, attended] = ["input_ids", "attention_mask"].map((input) => builder.input(input, "int64", [sequence]));
   let x = withPositions(builder, builder.embedding("embeddings.word_embeddings", tokens, VOCABULARY, 768));
   const mask = builder.paddingMask("mask", attended);
-  for (let layer = 0; layer < 6; layer++) x = encoderLayer(builder, `transformer.layer.${layer}`, x, 12, mask, distilbertNames);
+  for (let layer = 0; layer < layers; layer++) x = encoderLayer(builder, `transformer.layer.${layer}`, x, 12, mask, distilbertNames);
   return builder.graph([tokens, attended], [x]);
 }
 

@@ -4,15 +4,14 @@ import type { NetworkOptions } from "./networks.js";
 import { SequenceBuilder } from "./sequence.js";
 
 const WIDTH = 768;
-const BLOCKS = 4;
 const EPSILON = 1e-5;
 
 /** Input and output: [batch, sequence, 768]. */
-export function gpt2Blocks({ seed = 1, batch = "batch", sequence = 128 }: NetworkOptions = {}): Graph {
+export function gpt2Blocks({ seed = 1, batch = "batch", sequence = 128, layers = 4 }: NetworkOptions = {}): Graph {
   const builder = new SequenceBuilder("gpt2_blocks", seed, batch);
   const input = builder.input("inputs_embeds", "float32", [sequence, WIDTH]);
   let x = input;
-  for (let index = 0; index < BLOCKS; index++) {
+  for (let index = 0; index < layers; index++) {
     const block = `h.${index}`;
     x = builder.add(
       `${block}.attn.add`,

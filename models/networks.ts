@@ -20,6 +20,8 @@ export interface NetworkOptions {
   readonly batch?: Dim;
   /** Number of tokens, for networks that read text; 128 if absent (32 words for the tagger). */
   readonly sequence?: number;
+  /** Number of layers of a transformer; that of the published network if absent. */
+  readonly layers?: number;
 }
 
 const resnetOf = (depth: ResNetDepth) => (options: NetworkOptions) => resnet(depth, options);

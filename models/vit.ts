@@ -6,12 +6,12 @@ import { SequenceBuilder } from "./sequence.js";
 const WIDTH = 768;
 const EPSILON = 1e-6;
 
-export function vitB16({ seed = 1, batch = "batch" }: NetworkOptions = {}): Graph {
+export function vitB16({ seed = 1, batch = "batch", layers = 12 }: NetworkOptions = {}): Graph {
   const builder = new SequenceBuilder("vit_b_16", seed, batch);
   const image = builder.input("input", "float32", [3, 224, 224]);
   const tokens = builder.prependToken("class_token", builder.patches("conv_proj", image, 16, WIDTH));
   let x = builder.addPositions("encoder.pos_embedding", tokens, 14 * 14 + 1, 0.5);
-  for (let index = 0; index < 12; index++) {
+  for (let index = 0; index < layers; index++) {
     const layer = `encoder.layers.${index}`;
     x = builder.add(
       `${layer}.attention.add`,

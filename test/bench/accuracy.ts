@@ -1,17 +1,14 @@
 /** What rounding to 16 bits costs: the simulator against ONNX Runtime in FP32, by `--fast-math`. */
 import { networks } from "../../models/networks.js";
-import { Random } from "../../models/random.js";
-import type { TensorType } from "../../src/graph/graph.js";
-import { compareTensors, compileModel, elementCount, int64Tensor, loadModel, randomTensor, type Tensor } from "../../src/index.js";
+import { compareTensors, compileModel, loadModel, type Tensor } from "../../src/index.js";
 import { NETWORK_LOSS } from "../../src/operators/exactness.js";
+import { seededInputs } from "../networks/inputs.js";
 import { referenceSession } from "../networks/support.js";
 import { withNetwork } from "./network.js";
 import { type Row, row } from "./rows.js";
 
 const NETWORKS = ["resnet50", "mobilenet_v2", "bert_base"];
 const SEEDS = [0, 1, 2, 3, 4];
-/** BERT's vocabulary. */
-const WORDS = 30522;
 
 /** The words of `--fast-math`, and the greatest 1 - cosine that the project asks for. */
 const modes: readonly { readonly words: readonly string[]; readonly limit?: number }[] = [
@@ -23,27 +20,8 @@ const modes: readonly { readonly words: readonly string[]; readonly limit?: numb
 
 /** Images of normal values; texts of random words, the last of them padded for half their length. */
 function inputsOf(name: string): Map<string, Tensor>[] {
-  const { inputs: names, types } = networks[name]({ batch: 1 });
-  return SEEDS.map((seed) => new Map(names.map((input) => [input, inputValue(input, staticShape(types.get(input)), seed)])));
-}
-
-function inputValue(input: string, shape: readonly number[], seed: number): Tensor {
-  const count = elementCount(shape);
-  const random = new Random(seed, input);
-  if (input === "input") return randomTensor("float32", shape, seed, input);
-  const padded = seed === SEEDS.length - 1;
-  const value = (index: number): number => {
-    if (input === "input_ids") return Math.floor(random.uniform(0, WORDS));
-    return input === "attention_mask" && !(padded && index >= count / 2) ? 1 : 0;
-  };
-  return int64Tensor(
-    shape,
-    Array.from({ length: count }, (_, index) => value(index)),
-  );
-}
-
-function staticShape(type: TensorType | undefined): number[] {
-  return (type?.shape ?? []).map(Number);
+  const graph = networks[name]({ batch: 1 });
+  return SEEDS.map((seed) => seededInputs(graph, seed, seed === SEEDS[SEEDS.length - 1]));
 }
 
 /** Of each network and mode, over several seeded inputs. */

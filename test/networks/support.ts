@@ -25,6 +25,9 @@ export const MATMULT_FP16 = ["fp32-cast-matmult-fp16"];
 /** Every operation and every stored value in BF16: the default. */
 export const ALL = ["all"];
 
+/** What a whole network keeps where it is rounded to 16 bits: 1 - cosine is at most 5e-4. */
+export const LEAST_COSINE = 0.9995;
+
 export interface Network {
   readonly report: CompileReport;
   readonly artifact: Artifact;
