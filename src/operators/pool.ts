@@ -40,7 +40,7 @@ function poolShape(use: OperatorUse): Shape | undefined {
 }
 
 /** `padsEnd` reaches to the end of the last window, so that the output extents follow from it without ceil_mode. */
-function poolGeometry(use: OperatorUse): PoolGeometry {
+export function poolGeometry(use: OperatorUse): PoolGeometry {
   const window = poolWindow(use);
   const input = staticShape(use, 0).slice(2);
   const outputs = poolShape(use)?.slice(2) ?? [];

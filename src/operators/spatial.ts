@@ -1,9 +1,9 @@
 /** Operators on spatial axes without instructions of their own: contractions by weights that are computed, and what only rearranges. */
 import { type Attributes, intAttribute, intsAttribute } from "../graph/graph.js";
 import { elementCount, toNumbers } from "../graph/tensor.js";
-import { type Builder, intValue, type Rule, range, refuseExpansion } from "./builder.js";
+import { type Builder, intsValue, intValue, type Rule, range, refuseExpansion } from "./builder.js";
 import { convolutionGeometry, transposedGeometry } from "./convolution.js";
-import { overhangs } from "./pool.js";
+import { overhangs, poolGeometry } from "./pool.js";
 import type { ConvolutionGeometry, OperatorUse, Reason } from "./record.js";
 import { constantInts, intsOf, normalAxes, reason, staticShape } from "./shapes.js";
 
@@ -45,8 +45,15 @@ function tapOf(builder: Builder, x: string, tap: readonly number[], geometry: Co
   return builder.op("Slice", [x, ...[starts, ends, axes, geometry.strides].map((list) => builder.integers(list))]);
 }
 
-/** Weights [out, in / groups, ...kernel] that are computed: the windows as columns of a matrix, times the weights. */
-function byColumns(builder: Builder, x: string, w: string, geometry: ConvolutionGeometry, out: readonly number[]): string | Reason {
+interface Operands {
+  readonly x: string;
+  /** [out, in / groups, ...kernel], computed. */
+  readonly w: string;
+  readonly bias?: string;
+}
+
+/** The windows as columns of a matrix, times the weights; the bias is added where the product is still at hand, unrounded. */
+function byColumns(builder: Builder, { x, w, bias }: Operands, geometry: ConvolutionGeometry, out: readonly number[]): string | Reason {
   const [batch, channels] = builder.shape(x);
   const [outputs, perGroup, ...kernel] = builder.shape(w);
   const { groups } = geometry;
@@ -58,19 +65,9 @@ function byColumns(builder: Builder, x: string, w: string, geometry: Convolution
   const columns = taps.map((tap) => builder.reshape(tapOf(builder, input, tap, geometry, out), [batch, groups, perGroup, 1, count]));
   const matrix = builder.reshape(builder.concat(columns, 3), [batch, groups, perGroup * taps.length, count]);
   const rows = builder.reshape(w, [1, groups, outputs / groups, perGroup * taps.length]);
-  return builder.reshape(builder.op("MatMul", [rows, matrix]), [batch, outputs, ...out]);
-}
-
-function biased(builder: Builder, result: string | Reason, bias: string | undefined): string | Reason {
-  if (typeof result !== "string" || !bias) return result;
-  const channels = [
-    ...builder.shape(bias),
-    ...builder
-      .shape(result)
-      .slice(2)
-      .map(() => 1),
-  ];
-  return builder.op("Add", [result, builder.reshape(bias, channels)]);
+  const product = builder.op("MatMul", [rows, matrix]);
+  const result = bias ? builder.op("Add", [product, builder.reshape(bias, [1, groups, outputs / groups, 1])]) : product;
+  return builder.reshape(result, [batch, outputs, ...out]);
 }
 
 /** Whether the instructions for constant weights apply. */
@@ -81,7 +78,7 @@ function hasConstantWeights(use: OperatorUse): boolean {
 const convolution: Rule = (builder, [x, w, bias], use) => {
   if (hasConstantWeights(use) && staticShape(use, 0).length <= 5) return undefined;
   const out = builder.shape(builder.node.outputs[0]).slice(2);
-  return biased(builder, byColumns(builder, x, w, convolutionGeometry(use), out), bias);
+  return byColumns(builder, { x, w, bias }, convolutionGeometry(use), out);
 };
 
 /** The convolution of the input, with zeros between its elements, by the weights turned over. */
@@ -102,7 +99,37 @@ const transposedConvolution: Rule = (builder, [x, w, bias], use) => {
   const padsBegin = reach.map((size, axis) => size - geometry.padsBegin[axis]);
   const padsEnd = reach.map((size, axis) => out[axis] + size - padsBegin[axis] - builder.shape(wide)[axis + 2]);
   const plain = { ...geometry, strides: strides.map(() => 1), padsBegin, padsEnd };
-  return biased(builder, byColumns(builder, wide, weights, plain, out), bias);
+  return byColumns(builder, { x: wide, w: weights, bias }, plain, out);
+};
+
+/** A window is taken along one axis after the other where that compares fewer elements by this factor. */
+const WORTHWHILE = 2;
+
+/** The maximum of a large window: along one axis after the other, in the order that compares fewer elements. */
+const separateMaximum: Rule = (builder, [x], use) => {
+  if (use.outputCount > 1) return undefined;
+  const { kernel, strides, dilations, padsBegin, padsEnd } = poolGeometry(use);
+  if (padsBegin.some((pad) => pad < 0)) return undefined;
+  const out = builder.shape(builder.node.outputs[0]);
+  const compared = (order: readonly number[]): number => {
+    const extents = [...builder.shape(x)];
+    return order.reduce((sum, axis) => {
+      extents[axis + 2] = out[axis + 2];
+      return sum + kernel[axis] * elementCount(extents);
+    }, 0);
+  };
+  const forwards = kernel.map((_, axis) => axis);
+  const [order] = [forwards, forwards.toReversed()].sort((a, b) => compared(a) - compared(b));
+  if (WORTHWHILE * compared(order) > elementCount(kernel) * elementCount(out)) return undefined;
+  return order.reduce((value, axis) => {
+    const along = (list: readonly number[], other: number) => list.map((each, index) => (index === axis ? each : other));
+    return builder.op("MaxPool", [value], {
+      kernel_shape: intsValue(along(kernel, 1)),
+      strides: intsValue(along(strides, 1)),
+      dilations: intsValue(along(dilations, 1)),
+      pads: intsValue([...along(padsBegin, 0), ...along(padsEnd, 0)]),
+    });
+  }, x);
 };
 
 /** |x| to the power p, and back. */
@@ -218,4 +245,5 @@ export const spatialRules: Readonly<Record<string, Rule>> = {
   ConvTranspose: transposedConvolution,
   GlobalLpPool: globalNorm,
   LpPool: normPool,
+  MaxPool: separateMaximum,
 };
