@@ -192,6 +192,26 @@ const blocks: Rewrite = (node, preparation) => {
   return nodes;
 };
 
+/** Borders that repeat the input, which may be longer than it: ONNX Runtime leaves what lies further than one extent empty. */
+const wrappedBorders: Rewrite = (node, preparation) => {
+  const shape = preparation.shape(node.inputs[0]);
+  if (node.op !== "Pad" || stringAttribute(node.attributes, "mode", "") !== "wrap" || shape === undefined || node.inputs[3])
+    return undefined;
+  const { nodes, add, constant } = maker(preparation, node);
+  const [zero, one] = [0, 1].map((value) => constant("int64", [], [value]));
+  shape.reduce((value, size, axis) => {
+    const [begin, end] = [axis, shape.length + axis].map((at) => add("Gather", [node.inputs[1], constant("int64", [], [at])]));
+    const extent = constant("int64", [], [size]);
+    const [cut, cutAtEnd] = [begin, end].map((amount) => add("Min", [amount, zero]));
+    const kept = add("Add", [extent, add("Add", [cut, cutAtEnd])]);
+    const places = add("Range", [zero, add("Add", [extent, add("Add", [begin, end])]), one]);
+    const shown = add("Mod", [add("Sub", [places, add("Max", [begin, zero])]), kept]);
+    const indices = add("Sub", [shown, cut]);
+    return add("Gather", [value, indices], { axis: { type: "int", value: axis } }, axis === shape.length - 1 ? node.outputs[0] : undefined);
+  }, node.inputs[0]);
+  return shape.length === 0 ? undefined : nodes;
+};
+
 export const standardForms: readonly Rewrite[] = [
   blocks,
   wideExtreme,
@@ -207,4 +227,5 @@ export const standardForms: readonly Rewrite[] = [
   channelsFirst,
   unpooledShape,
   alignedCorners,
+  wrappedBorders,
 ];

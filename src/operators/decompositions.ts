@@ -1,6 +1,6 @@
 /** How operators without a lowering of their own are written in the small operator set. */
 import { floatAttribute, intAttribute } from "../graph/graph.js";
-import { fromNumbers, largestFinite, toNumbers } from "../graph/tensor.js";
+import { fromNumbers, isFloat, largestFinite, toNumbers } from "../graph/tensor.js";
 import { attentionRules } from "./attention.js";
 import { type Builder, intValue, type Rule, range } from "./builder.js";
 import { einsum } from "./einsum.js";
@@ -90,6 +90,8 @@ const reshape: Rule = (builder, [x]) => builder.op("Reshape", [x, builder.intege
 /** The sum of the taps of each axis in turn: y = sum Gather(x, indices) weights; outside the input a constant. */
 const resize: Rule = (builder, [x], use) => {
   if (isMovement(use)) return undefined;
+  // How samples become integers is ONNX Runtime's own.
+  if (!isFloat(builder.dtypeOf(x))) return reason("dtype", "input 0", builder.dtypeOf(x), "float types, or mode nearest");
   const fault = refuseSampling(use);
   if (fault) return fault;
   const rank = staticShape(use, 0).length;

@@ -282,7 +282,7 @@ function refusePad(use: OperatorUse): Reason | undefined {
   const mode = stringAttribute(use.attributes, "mode", "constant");
   if (mode === "constant") return undefined;
   const input = staticShape(use, 0);
-  const reach = mode === "edge" ? Number.POSITIVE_INFINITY : 0;
+  const reach = mode === "reflect" ? 0 : Number.POSITIVE_INFINITY;
   const far = padding(use, input.length)?.findIndex((pads, axis) => Math.max(...pads) >= input[axis] + reach) ?? -1;
   if (far >= 0) return reason("attribute", "pads", `more than axis ${far} has`, `${mode} padding of less than the axis`);
   return refuseLong(use, typed(use, padShape(use)), () => padMaps(use));

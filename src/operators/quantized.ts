@@ -76,8 +76,8 @@ const dynamicQuantize: Rule = (builder, [x], use) => {
     builder.op(op, [nothing, builder.reshape(builder.reduce(`Reduce${op}`, x, all), [])]),
   );
   const width = builder.op("Sub", [most, least]);
-  const safe = builder.op("Where", [builder.op("Equal", [width, nothing]), builder.scalar(1), width]);
-  const scale = builder.op("Div", [safe, builder.scalar(255)]);
+  const step = builder.op("Div", [width, builder.scalar(255)]);
+  const scale = builder.op("Where", [builder.op("Equal", [width, nothing]), builder.scalar(1), step]);
   const start = builder.op("Clip", [builder.op("Neg", [builder.op("Div", [least, scale])]), nothing, builder.scalar(255)]);
   const zero = builder.cast(builder.op("Round", [start]), "uint8");
   const result = saturated(builder, builder.op("Div", [x, scale]), zero, "uint8");

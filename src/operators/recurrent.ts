@@ -14,9 +14,9 @@ const plain =
     builder.op(op, [x]);
 const scaledBy = (builder: Builder, x: string, factor: number): string => builder.op("Mul", [x, builder.scalar(factor)]);
 
-/** The activations by their names in lower case, with the defaults of alpha and beta. */
+/** The activations by their names in lower case, with the defaults of alpha and beta where they take them. */
 const activations: Readonly<Record<string, { readonly apply: Activation; readonly alpha?: number; readonly beta?: number }>> = {
-  affine: { apply: (b, x, alpha, beta) => b.op("Add", [scaledBy(b, x, alpha), b.scalar(beta)]), alpha: 1 },
+  affine: { apply: (b, x, alpha, beta) => b.op("Add", [scaledBy(b, x, alpha), b.scalar(beta)]), alpha: 1, beta: 0 },
   elu: { apply: (b, x, alpha) => b.op("Elu", [x], float("alpha", alpha)), alpha: 1 },
   hardsigmoid: {
     apply: (b, x, alpha, beta) => b.op("HardSigmoid", [x], { ...float("alpha", alpha), ...float("beta", beta) }),
@@ -126,23 +126,25 @@ const lstm: Cell = {
   },
 };
 
-/** The activations of direction `index`: by the attributes, else the cell's own. */
+/**
+ * The activations of direction `index`: by the attributes, else the cell's own. Each that takes an alpha or a beta has the next one of the list, over
+ * all directions, as in ONNX Runtime; with too few in the list, its default.
+ */
 function activationsOf(builder: Builder, cell: Cell, use: OperatorUse, index: number): ((x: string) => string)[] | Reason {
   const names = use.attributes.activations?.type === "strings" ? use.attributes.activations.value : undefined;
-  const listed = (name: string, place: number): number | undefined => {
+  const valuesOf = (name: string): number[] => {
     const attribute = use.attributes[name];
-    return attribute?.type === "floats" ? attribute.value[place] : undefined;
+    return attribute?.type === "floats" ? [...attribute.value] : [];
   };
+  const [alphas, betas] = ["activation_alpha", "activation_beta"].map(valuesOf);
+  const next = (list: number[], fallback: number | undefined): number => (fallback === undefined ? 0 : (list.shift() ?? fallback));
   const count = cell.activations.length;
   const result: ((x: string) => string)[] = [];
-  for (const [place, fallback] of cell.activations.entries()) {
-    const at = index * count + place;
-    const name = (names?.[at] ?? fallback).toLowerCase();
-    const found = activations[name];
-    if (found === undefined) return reason("attribute", "activations", names?.[at] ?? name, Object.keys(activations).join(", "));
-    const alpha = listed("activation_alpha", at) ?? found.alpha ?? 0;
-    const beta = listed("activation_beta", at) ?? found.beta ?? 0;
-    result.push((x) => found.apply(builder, x, alpha, beta));
+  for (const [at, name] of (names ?? [...cell.activations, ...cell.activations]).slice(0, (index + 1) * count).entries()) {
+    const found = activations[name.toLowerCase()];
+    if (found === undefined) return reason("attribute", "activations", name, Object.keys(activations).join(", "));
+    const [alpha, beta] = [next(alphas, found.alpha), next(betas, found.beta)];
+    if (at >= index * count) result.push((x) => found.apply(builder, x, alpha, beta));
   }
   return result;
 }

@@ -24,6 +24,21 @@ describe("what ONNX Runtime lacks, on the host", () => {
     expect([same.dtype, ...toNumbers(same)]).toEqual([dtype, 1, 0, 0, 1]);
   });
 
+  test("borders that repeat the input more than once, and what is cut off first", async () => {
+    const padded = (pads: string) =>
+      run(
+        `input %x: int32[2, 3] const %p: int64[4] = [${pads}] %y: int32[rows, columns] = Pad(%x, %p) {mode = "wrap"} @y`,
+        "int32",
+        [2, 3],
+        [0, 1, 2, 3, 4, 5],
+      );
+    const long = await padded("0, 4, 1, 7");
+    expect(long.shape).toEqual([3, 14]);
+    const row = Array.from({ length: 14 }, (_, place) => (place + 2) % 3);
+    expect(toNumbers(long)).toEqual([...row, ...row.map((value) => value + 3), ...row]);
+    expect(toNumbers(await padded("0, -1, -1, 3"))).toEqual([1, 2, 1, 2, 1]);
+  });
+
   const ends: Partial<Record<DType, readonly number[]>> = {
     int64: [5, 2 ** 31, -5, -(2 ** 31) - 7, 2 ** 40, 2 ** 40 + 2 ** 31, -(2 ** 62), 2 ** 62],
     uint64: [5, 2 ** 31, 2 ** 63, 2 ** 63 + 2 ** 31, 2 ** 40, 2 ** 40 + 2 ** 31, 0, 2 ** 62],

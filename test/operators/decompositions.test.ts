@@ -6,6 +6,7 @@ import { attribute, type Case, compare, constant, integers, noCounts, Random } f
 
 const { int, ints, float, string } = attribute;
 const strings = (value: readonly string[]): Attribute => ({ type: "strings", value });
+const floats = (value: readonly number[]): Attribute => ({ type: "floats", value });
 
 /** Compares every case, none of which ONNX Runtime may refuse; all are decomposed. */
 async function compareAll(cases: readonly Case[]): Promise<void> {
@@ -55,6 +56,32 @@ describe("recurrent layers", () => {
   it.each(["RNN", "GRU", "LSTM"] as const)("%s", async (op) => {
     const random = new Random(op.length);
     await compareAll(repeat(25, () => layer(random, op)));
+  });
+
+  it("gives each activation that takes an alpha or a beta the next one of the list", async () => {
+    const random = new Random(9);
+    const inputs = (gates: number): Tensor[] => [
+      random.tensor([3, 2, 4]),
+      random.tensor([2, 5 * gates, 4], "float32", -1, 1),
+      random.tensor([2, 5 * gates, 5], "float32", -1, 1),
+    ];
+    const common = { direction: string("bidirectional"), hidden_size: int(5) };
+    const named = (names: readonly string[], alphas: readonly number[], betas: readonly number[] = []) => ({
+      ...common,
+      activations: strings(names),
+      activation_alpha: floats(alphas),
+      ...(betas.length > 0 ? { activation_beta: floats(betas) } : {}),
+    });
+    await compareAll([
+      { op: "GRU", inputs: inputs(3), outputs: 2, attributes: named(["Sigmoid", "LeakyRelu", "Sigmoid", "LeakyRelu"], [0.3, 0.4]) },
+      {
+        op: "LSTM",
+        inputs: inputs(4),
+        outputs: 3,
+        attributes: named(["HardSigmoid", "Tanh", "Softsign", "Sigmoid", "Tanh", "ScaledTanh"], [0.25, 0.9], [0.4, 1.2]),
+      },
+      { op: "RNN", inputs: inputs(1), outputs: 2, attributes: named(["Affine", "Elu"], [0.4], [0.1]) },
+    ]);
   });
 });
 
@@ -212,6 +239,19 @@ describe("normalisations and attention", () => {
   });
 });
 
+describe("large windows", () => {
+  const random = new Random(13);
+  const windows: readonly (readonly [readonly number[], Record<string, Attribute>])[] = [
+    [[2, 3, 20, 17], { kernel_shape: ints([9, 9]), pads: ints([4, 4, 4, 4]) }],
+    [[1, 2, 31, 40], { kernel_shape: ints([8, 11]), strides: ints([3, 2]), pads: ints([1, 2, 3, 0]), ceil_mode: int(1) }],
+    [[1, 1, 60, 50], { kernel_shape: ints([6, 7]), dilations: ints([5, 4]), strides: ints([2, 1]), pads: ints([5, 0, 0, 6]) }],
+    [[1, 2, 9, 10, 11], { kernel_shape: ints([4, 5, 6]), auto_pad: string("SAME_LOWER") }],
+  ];
+  it.each(windows)("the maximum, axis by axis, of %j %o", async (shape, attributes) => {
+    await compareAll([{ op: "MaxPool", inputs: [random.tensor(shape)], attributes }]);
+  });
+});
+
 describe("products", () => {
   const random = new Random(7);
   const equations: readonly [string, readonly number[][]][] = [
@@ -298,6 +338,8 @@ describe("products", () => {
       { op: "DequantizeLinear", inputs: [bytes([2, 3]), scales, fromNumbers("uint8", [3], [128, 3, 9])] },
       { op: "DequantizeLinear", inputs: [bytes([2, 6]), random.tensor([2, 3])], attributes: { block_size: int(2) } },
       { op: "DynamicQuantizeLinear", inputs: [random.tensor([4, 5])], outputs: 3 },
+      { op: "DynamicQuantizeLinear", inputs: [random.tensor([4, 5], "float32", -3, -1)], outputs: 3 },
+      { op: "DynamicQuantizeLinear", inputs: [fromNumbers("float32", [2], [0, 0])], outputs: 3 },
     ]);
   });
 

@@ -188,6 +188,15 @@ describe("Resize, against ONNX Runtime", () => {
     expect(counts.accepted).toBeGreaterThan(40);
     expect(counts.decomposed).toBe(counts.accepted);
   });
+
+  it("of integers is the host's, whose samples become integers in its own way", async () => {
+    const counts = noCounts();
+    for (const dtype of ["uint8", "int32"] as const) {
+      const inputs = [new Random(3).tensor([1, 2, 5, 7], dtype, 0, 100), null, null, integers([1, 2, 8, 9])];
+      await compare({ op: "Resize", inputs, attributes: { mode: string("linear") } }, counts);
+    }
+    expect(counts).toMatchObject({ accepted: 2, decomposed: 0 });
+  });
 });
 
 describe("pieces", () => {
