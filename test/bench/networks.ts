@@ -5,19 +5,12 @@ import { join } from "node:path";
 import { networks } from "../../models/networks.js";
 import type { HostSession } from "../../src/host/index.js";
 import { type CompileOptions, elementCount, type Tensor } from "../../src/index.js";
+import { NETWORK_LOSS } from "../../src/operators/exactness.js";
 import type { BindOptions } from "../../src/passes/index.js";
+import { FRAMEWORK_FACTOR } from "../conformance/judge.js";
 import { seededInputs } from "../networks/inputs.js";
 import { inputOf, mlsd, type Pretrained, recogniser, withDense } from "../networks/pretrained.js";
-import {
-  ALL,
-  compareOutputs,
-  compileNetwork,
-  LEAST_COSINE,
-  MATMULT_FP16,
-  referenceSession,
-  roundedSession,
-  storedSession,
-} from "../networks/support.js";
+import { ALL, compareOutputs, compileNetwork, MATMULT_FP16, referenceSession, roundedSession, storedSession } from "../networks/support.js";
 import { type Detector, detectorFolder, detectorInputs, detectors } from "../networks/voice.js";
 import { withNetwork } from "./network.js";
 import { type Row, row } from "./rows.js";
@@ -26,8 +19,6 @@ const GENERATED = ["bert_base", "distilbert", "minilm", "vit_b_16", "gpt2_blocks
 const SEEDS = [0, 1];
 const RATE = 16_000;
 
-/** What a network may lose of what ONNX Runtime loses of it with the same rounding. */
-const FACTOR = 1.25;
 /** Share of a network's operations that may be the host's. */
 const HOST_SHARE = 0.05;
 
@@ -99,7 +90,7 @@ async function rowsOf(subject: Subject): Promise<Row[]> {
     const [ours, host] = [values, rounded].map((all) => greatestLosses(all, references, sparse));
     for (const [output, { kind, loss }] of ours) {
       const peer = host.get(output)?.loss ?? 0;
-      const limit = kind === "1 - cosine" ? Math.max(1 - LEAST_COSINE, FACTOR * peer) : undefined;
+      const limit = kind === "1 - cosine" ? Math.max(NETWORK_LOSS, FRAMEWORK_FACTOR * peer) : undefined;
       rows.push({ ...row(`${work}, ${output}, ${kind}`, "", loss, limit), peers: { "onnxruntime, rounded": peer } });
     }
     const onNeuron = report.subgraphs.filter(({ device }) => device === "neuron").length;

@@ -4,7 +4,7 @@ import { compareTensors } from "../../src/index.js";
 import { CONTRACTION_ROUNDOFFS, type Exactness, fp32Bound, NETWORK_LOSS, unitRoundoff } from "../../src/operators/exactness.js";
 
 /** What a network may lose of what the reference framework loses in bfloat16. */
-const FRAMEWORK_FACTOR = 1.25;
+export const FRAMEWORK_FACTOR = 1.25;
 const roundoff: Readonly<Partial<Record<string, number>>> = unitRoundoff;
 
 /** How exact an output has to be. */

@@ -17,6 +17,7 @@ import {
   type Tensor,
   toFloat32,
 } from "../../src/index.js";
+import { NETWORK_LOSS } from "../../src/operators/exactness.js";
 import { type BindOptions, normalise } from "../../src/passes/index.js";
 import { checkProgram, describeFault } from "../../src/program/check.js";
 import { options as normaliseOptions } from "../passes/support.js";
@@ -26,8 +27,8 @@ export const MATMULT_FP16 = ["fp32-cast-matmult-fp16"];
 /** Every operation and every stored value in BF16: the default. */
 export const ALL = ["all"];
 
-/** What a whole network keeps where it is rounded to 16 bits: 1 - cosine is at most 5e-4. */
-export const LEAST_COSINE = 0.9995;
+/** What a whole network keeps where it is rounded to 16 bits. */
+export const LEAST_COSINE = 1 - NETWORK_LOSS;
 
 export interface Network {
   readonly report: CompileReport;
