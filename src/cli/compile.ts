@@ -151,7 +151,10 @@ function stages({ subgraphs }: CompileResult): string {
     ]),
   );
   if (rows.length === 0) return "";
-  return `Memory\n${table(["Subgraph", "Core", "Weights", "Resident", "SBUF peak", "SBUF bound", "Alone"], rows, "  ")}`;
+  const list = subgraphs.flatMap((subgraph) => subgraph.stages ?? []);
+  const noneStays = list.some(({ weightBytes }) => weightBytes > 0) && list.every(({ residentWeightBytes }) => residentWeightBytes === 0);
+  const remark = noneStays ? "\n  No weight stays on chip between requests" : "";
+  return `Memory\n${table(["Subgraph", "Core", "Weights", "Resident", "SBUF peak", "SBUF bound", "Alone"], rows, "  ")}${remark}`;
 }
 
 function prediction({ predicted, neuronCores }: CompileResult): string {

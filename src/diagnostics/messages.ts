@@ -121,6 +121,8 @@ export const messages = {
   NCC0452: "--fast-math {first} {second}: the two exclude each other; keep one",
   NCC0453: "--fp32-cast {word}: no such word{hint}; the words are {words}",
   NCC0454: "--fast-math: at least one word is needed; the words are {words}",
+  NCC0455:
+    "--neuroncore-pipeline-cores auto: counts the cores that keep every weight between requests, which --enable-fast-context-switch gives up; give a number",
   NCC0551:
     "{name}: operator {op} is unknown, both here and to ONNX Runtime, which runs the operators that no NeuronCore takes; replace it in the model",
   NCC0552:

@@ -41,7 +41,7 @@ export interface CompileReport extends Pick<Manifest, "name" | "signature" | "op
   readonly dense: DenseWork;
   /** What runs as one on NeuronCores, and the type that its result is stored in. */
   readonly layers: readonly Layer[];
-  /** What the user should know: options without effect, and the like. */
+  /** What the user should know. */
   readonly notes: readonly string[];
 }
 
@@ -138,7 +138,7 @@ async function compileOnce(path: string, options: CompileOptions): Promise<Compi
       flops: subgraphs.reduce((sum, part) => sum + part.flops, 0),
       dense: denseWorkOf(parts.subgraphs),
       layers: compiled.flatMap(({ layers }) => layers),
-      notes: notesOn(settings, parts),
+      notes: notesOn(parts),
     },
   };
 }

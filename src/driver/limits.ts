@@ -69,12 +69,12 @@ interface Sizes {
 
 async function programsOf(path: string, options: CompileOptions, depth: Depth): Promise<Sizes[]> {
   const { placed, precision } = await prepare(path, options);
-  const { neuroncorePipelineCores: cores = 1 } = options;
-  const stageOptions = { relayout: relayoutOf(precision) };
+  const { neuroncorePipelineCores: cores = 1, enableSaturateInfinity, enableFastContextSwitch } = options;
+  const stageOptions = { relayout: relayoutOf(precision), enableFastContextSwitch };
   return placed.subgraphs
     .filter(({ device }) => device === "neuron")
     .flatMap((part): Sizes[] => {
-      const graph = typedGraph(part, precision);
+      const graph = typedGraph(part, precision, { enableSaturateInfinity });
       if (depth === "lowered" && cores !== "auto")
         return lowerPipeline(graph, cores, stageOptions).map(({ infer, buffers }) => ({ length: infer.length, buffers }));
       return compilePipeline(graph, cores, stageOptions).stages.map(({ loaded: { program } }) => ({

@@ -24,26 +24,31 @@ export interface CompiledPipeline {
   readonly plan?: PipelinePlan;
 }
 
-/** Shares of a budget that lowering may keep on chip, tried in turn until the schedule fits. */
-const usualBudgets = [1, 0.8, 0.6, 0.4, 0.2, 0].map(
-  (share): Budget => ({
+/**
+ * Shares of a budget that lowering may keep on chip, tried in turn until the schedule fits. For fast context switches no weight is kept from one request
+ * to the next.
+ */
+function usualBudgets({ enableFastContextSwitch }: StageOptions): Budget[] {
+  const residentBytes = enableFastContextSwitch ? 0 : defaultBudget.residentBytes;
+  return [1, 0.8, 0.6, 0.4, 0.2, 0].map((share) => ({
     ...defaultBudget,
     valueBytes: Math.floor(share * defaultBudget.valueBytes),
-    residentBytes: Math.floor(share * defaultBudget.residentBytes),
-  }),
-);
+    residentBytes: Math.floor(share * residentBytes),
+  }));
+}
 
 /**
  * Programs for at most `cores` cores from a Neuron subgraph, after precision was applied. Errors: NCC0690 where no plan fits a core's memory,
  * NCC0691 and NCC0692 where weights are too many for `auto`.
  */
 export function compilePipeline(graph: Graph, cores: number | "auto", options: StageOptions): CompiledPipeline {
-  if (cores === 1) return { stages: [{ ...compileStage(graph, usualBudgets, options), parts: graph.nodes.map((node) => ({ node })) }] };
+  if (cores === 1)
+    return { stages: [{ ...compileStage(graph, usualBudgets(options), options), parts: graph.nodes.map((node) => ({ node })) }] };
   options.progress?.("pipeline");
   const costs = costsOf(graph, cores, options);
-  if (cores !== "auto") return compilePlan(graph.name, plan(graph, costs, cores), false, options);
+  if (cores !== "auto") return compilePlan(graph.name, plan(graph, costs, cores, options), false, options);
   for (let least = 1; ; ) {
-    const found = plan(graph, costs, "auto", least);
+    const found = plan(graph, costs, "auto", options, least);
     const compiled = compilePlan(graph.name, found, true, options);
     if (compiled.stages.every(({ memory }) => memory.residentWeightBytes === memory.weightBytes)) return compiled;
     options.log?.("DEBUG", `${graph.name}: ${found.stages.length} cores do not hold every weight beside the values`);
@@ -56,9 +61,9 @@ export function compilePipeline(graph: Graph, cores: number | "auto", options: S
  * scheduling finds.
  */
 export function lowerPipeline(graph: Graph, cores: number, options: StageOptions): LoweredProgram[] {
-  if (cores === 1) return [lower(graph, usualBudgets[0], options.relayout)];
-  const { stages } = plan(graph, costsOf(graph, cores, options), cores);
-  return stages.map((stage) => lower(stage.graph, budgetsOf(stage, false)[0], options.relayout));
+  if (cores === 1) return [lower(graph, usualBudgets(options)[0], options.relayout)];
+  const { stages } = plan(graph, costsOf(graph, cores, options), cores, options);
+  return stages.map((stage) => lower(stage.graph, budgetsOf(stage, false, options)[0], options.relayout));
 }
 
 /** Of each node, by its name. Errors: NCC0693 where the graph's programs have to be too long on so many cores. */
@@ -67,10 +72,17 @@ function costsOf(graph: Graph, cores: number | "auto", { relayout }: StageOption
   return operatorCosts(graph, lower(graph, defaultBudget, relayout, limit));
 }
 
-function plan(graph: Graph, costs: ReadonlyMap<string, OperatorCost>, cores: number | "auto", least?: number): PipelinePlan {
+function plan(
+  graph: Graph,
+  costs: ReadonlyMap<string, OperatorCost>,
+  cores: number | "auto",
+  { enableFastContextSwitch = false }: StageOptions,
+  least?: number,
+): PipelinePlan {
   return planPipeline(graph, {
     cores,
     least,
+    keepsWeights: !enableFastContextSwitch,
     costOf: ({ name }) => {
       const { busySeconds, ...bytes } = costs.get(name) ?? fail(name);
       return { seconds: Math.max(...Object.values(busySeconds)), ...bytes };
@@ -91,14 +103,14 @@ function compilePlan(name: string, found: PipelinePlan, resident: boolean, optio
   if (options.verifyEach) for (const { graph } of found.stages) verify(`pipeline ${graph.name}`, graph);
   options.observe?.("pipeline", name, () => found.stages.map(({ graph }) => `// ${graph.name}\n${graphText(graph)}`).join("\n"));
   const stages = found.stages.map((stage) => ({
-    ...compileStage(stage.graph, budgetsOf(stage, resident), options),
+    ...compileStage(stage.graph, budgetsOf(stage, resident, options), options),
     parts: stage.parts,
   }));
   return { stages, plan: found };
 }
 
 /** What scheduling tries in turn for a stage. */
-function budgetsOf({ weightBytes }: PlannedStage, resident: boolean): Budget[] {
-  const fits = resident || weightBytes <= WEIGHT_CAPACITY;
-  return [...(fits ? residentBudgets(weightBytes) : []), ...usualBudgets];
+function budgetsOf({ weightBytes }: PlannedStage, resident: boolean, options: StageOptions): Budget[] {
+  const fits = !options.enableFastContextSwitch && (resident || weightBytes <= WEIGHT_CAPACITY);
+  return [...(fits ? residentBudgets(weightBytes) : []), ...usualBudgets(options)];
 }

@@ -1,9 +1,10 @@
 /** What every compile begins with: the model checked and partitioned, and its subgraphs in the types of their precision. */
+import { userError } from "../diagnostics/diagnostic.js";
 import type { Graph } from "../graph/graph.js";
 import { flopsOf, recordOf } from "../operators/index.js";
 import { type ManifestOptions, manifestOptions } from "../options/manifest.js";
 import { checkPartition, type Partition, partition, priceModel, type Subgraph } from "../partition/index.js";
-import { applyPrecision, asWords, type Precision, parsePrecision } from "../passes/index.js";
+import { applyPrecision, asWords, type Precision, parsePrecision, relayoutOf, saturateInfinity } from "../passes/index.js";
 import { assertSound, bindOptions, type CheckedModel, checkedModel, graphText, verify } from "./checked.js";
 import type { CompileOptions } from "./options.js";
 
@@ -15,9 +16,13 @@ export interface Prepared {
   readonly placed: Partition;
 }
 
-/** Errors: those of `checkedModel` and of the partition, and those of the words of `fastMath` and `fp32Cast`. */
+/**
+ * Errors: those of `checkedModel` and of the partition, those of the words of `fastMath` and `fp32Cast`, and NCC0455 where weights are to stay on chip and
+ * not to stay.
+ */
 export async function prepare(path: string, options: CompileOptions): Promise<Prepared> {
   const settings = manifestOptions(options);
+  if (options.enableFastContextSwitch && options.neuroncorePipelineCores === "auto") throw userError("NCC0455", {});
   const precision = parsePrecision(settings.fastMath, settings.fp32Cast);
   const model = await checkedModel(path, options, bindOptions(options));
   const { graph, source } = model;
@@ -37,11 +42,13 @@ export async function prepare(path: string, options: CompileOptions): Promise<Pr
 export function typedGraph(
   { id, graph }: Subgraph,
   precision: Precision,
-  options: Pick<CompileOptions, "verifyEach" | "observe"> = {},
+  options: Pick<CompileOptions, "verifyEach" | "observe" | "enableSaturateInfinity">,
 ): Graph {
   const words = asWords(graph);
   const typed = applyPrecision(words, precision, recordOf);
-  if (options.verifyEach) for (const [pass, after] of Object.entries({ words, precision: typed })) verify(pass, after);
-  options.observe?.("precision", id, () => graphText(typed));
-  return typed;
+  const relayout = relayoutOf(precision);
+  const saturated = options.enableSaturateInfinity ? saturateInfinity(typed, relayout.fast ? relayout.type : "float32") : typed;
+  if (options.verifyEach) for (const [pass, after] of Object.entries({ words, precision: typed, saturated })) verify(pass, after);
+  options.observe?.("precision", id, () => graphText(saturated));
+  return saturated;
 }

@@ -5,21 +5,13 @@ import { type Graph, staticType } from "../graph/graph.js";
 import { hardware } from "../hardware/hardware.js";
 import type { OperatorPlacement, Signature, SubgraphManifest, ValueSignature } from "../neff/artifact.js";
 import { describeReason } from "../operators/index.js";
-import type { ManifestOptions } from "../options/manifest.js";
 import { type Partition, sourceOperators } from "../partition/index.js";
 import { type DeviceType, deviceBytes, freeCount, type LoadedProgram, type Operation, type Program } from "../program/program.js";
 
-/** Options that were accepted and do nothing yet, and other things to know. */
-export function notesOn(options: ManifestOptions, parts: Partition): string[] {
-  const notes: string[] = [];
-  const idle = {
-    "--enable-saturate-infinity": options.enableSaturateInfinity,
-    "--enable-fast-context-switch": options.enableFastContextSwitch,
-  };
-  for (const [flag, given] of Object.entries(idle)) if (given) notes.push(`${flag}: accepted, without effect in this version`);
-  if (!parts.subgraphs.some((part) => part.device === "neuron"))
-    notes.push("no operator is placed on a NeuronCore; the whole model runs on the CPU");
-  return notes;
+/** What the user should know of where the model runs. */
+export function notesOn(parts: Partition): string[] {
+  const onNeuron = parts.subgraphs.some((part) => part.device === "neuron");
+  return onNeuron ? [] : ["no operator is placed on a NeuronCore; the whole model runs on the CPU"];
 }
 
 /**

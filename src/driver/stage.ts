@@ -12,7 +12,7 @@ import { assertSound } from "./checked.js";
 import type { CompileOptions } from "./options.js";
 import { type StageMemory, stageMemory } from "./report.js";
 
-export interface StageOptions extends Pick<CompileOptions, "progress" | "log" | "observe" | "verifyEach"> {
+export interface StageOptions extends Pick<CompileOptions, "progress" | "log" | "observe" | "verifyEach" | "enableFastContextSwitch"> {
   /** Bit by bit by default. */
   readonly relayout?: Relayout;
 }

@@ -206,7 +206,7 @@ export const table = {
   },
   enableSaturateInfinity: {
     flag: "--enable-saturate-infinity",
-    help: "turn infinities into the largest numbers before operations that would give NaN",
+    help: "turn infinities into the largest finite numbers before operations that could give NaN of them",
     about: "compile",
     parse: on,
     kept: filled("boolean", isSwitch, false),
@@ -220,7 +220,7 @@ export const table = {
   },
   enableFastContextSwitch: {
     flag: "--enable-fast-context-switch",
-    help: "load weights at the start of each inference instead of with the model",
+    help: "load weights with each inference instead of with the model",
     about: "compile",
     parse: on,
     kept: filled("boolean", isSwitch, false),

@@ -16,6 +16,7 @@ import { scalesBehind } from "./quantised.js";
 export { parseIoConfig } from "./io_config.js";
 export type { BindOptions, Decomposition, Evaluate, IoConfig, NormaliseOptions, OperatorRules, Pass } from "./options.js";
 export { applyPrecision, fastMathWords, fp32CastWords, type Half, type Precision, parsePrecision, relayoutOf } from "./precision.js";
+export { saturateInfinity } from "./saturate.js";
 export { asWords } from "./words.js";
 
 const runs: Readonly<Record<PassName, Pass>> = {

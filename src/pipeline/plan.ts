@@ -43,6 +43,8 @@ export interface PipelineOptions {
   readonly costOf: (node: Node) => StageCost;
   /** SBUF bytes a partition that a core can keep weights in. */
   readonly weightCapacity: number;
+  /** Whether weights stay there between requests; else each request brings all of them. */
+  readonly keepsWeights: boolean;
   /** Those that it has for weights and values: where all weights stay, and where some stream past. */
   readonly room: number;
   readonly streamingRoom: number;
@@ -126,7 +128,7 @@ function limits({ value, bound }: Cut): Pick<PipelinePlan, "slowestSeconds" | "b
 
 /** The graph's inputs, which the first stage takes, then its nodes. The parts of a node follow one another. */
 function problemOf(graph: Graph, { parts, costs }: Cuttable, options: PipelineOptions, cores: number): CutProblem {
-  const { hardware, weightCapacity: capacity, room, streamingRoom } = options;
+  const { hardware, weightCapacity, keepsWeights, room, streamingRoom } = options;
   const { consumers } = indexGraph(graph);
   const first = graph.inputs.length;
   const positions = new Map<Node, number[]>();
@@ -160,7 +162,7 @@ function problemOf(graph: Graph, { parts, costs }: Cuttable, options: PipelineOp
       ...parts.map(({ node }, index) => [...following(index), ...readers(node.outputs)]),
     ],
     devices: cores,
-    capacity,
+    capacity: keepsWeights ? weightCapacity : 0,
     room,
     streamingRoom,
     excess: hardware.sbufPartitions / coreBandwidth,

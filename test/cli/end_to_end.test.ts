@@ -155,11 +155,16 @@ describe("neuronc compile", () => {
     expect(program.out).toContain('// after schedule:sg00\nprogram "sg00"');
   });
 
-  it("says which options have no effect", async () => {
-    const flags = ["--enable-saturate-infinity", "--enable-fast-context-switch"];
-    const { code, err } = await command(neuronc, "compile", model, "--batch-size", "2", "--output", path("note.neff"), ...flags);
-    expect(code).toBe(0);
-    expect(err).toMatch(/WARN: --enable-saturate-infinity: .*\nWARN: --enable-fast-context-switch: /);
+  it("shows where infinities are made finite, and the artifact says that they are", async () => {
+    const flags = ["--batch-size", "2", "--output", path("finite.neff"), "--print-ir-after", "precision"];
+    const plain = await command(neuronc, "compile", model, ...flags);
+    const { code, out, err } = await command(neuronc, "compile", model, ...flags, "--enable-saturate-infinity");
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    expect(out).toMatch(/= Cast\(%x, .* then Clip\(_, #1, #2\)/);
+    expect(plain.out).toMatch(/= Cast\(%x\)/);
+    expect(plain.out).not.toContain("Clip");
+    const { manifest } = readNeff(readFileSync(path("finite.neff")));
+    expect(manifest.options).toMatchObject({ enableSaturateInfinity: true, enableFastContextSwitch: false });
   });
 
   it.each([

@@ -9,6 +9,7 @@ import { run } from "../../src/cli/run.js";
 import { loadModel } from "../../src/driver/run.js";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
 import type { Node, TensorType } from "../../src/graph/graph.js";
+import { parseGraph } from "../../src/graph/text.js";
 import { decodeHeader } from "../../src/neff/header.js";
 import { randomTensor } from "../../src/runtime/random.js";
 import { command } from "../cli/command.js";
@@ -43,6 +44,18 @@ function chain(): string {
       constants: new Map(weights),
     }),
   );
+  return file;
+}
+
+/** Four products with 512 x 512 weights for a single row: their way on chip takes longer than the work. */
+function dense(): string {
+  const layers = [0, 1, 2, 3];
+  const graph = parseGraph(`graph "dense" { input %v0: float32[1, 512]
+    ${layers.map((layer) => `%v${layer + 1}: float32[1, 512] = MatMul(%v${layer}, %w${layer}) @product${layer}`).join("\n")}
+    output %v4 }`);
+  const weights = layers.map((layer) => [`w${layer}`, randomTensor("float32", [512, 512], layer, "w")] as const);
+  const file = path("dense.onnx");
+  writeFileSync(file, writeOnnx({ ...graph, types: new Map([...graph.types, ...weights]), constants: new Map(weights) }));
   return file;
 }
 
@@ -84,6 +97,37 @@ describe("pipelines from the command line", () => {
     expect(subgraphs[0].stages[0].residentWeightBytes).toBe(subgraphs[0].stages[0].weightBytes);
     expect(decodeHeader(readFileSync(path("auto.neff"))).requestedCores).toBe(1);
   });
+
+  it("bring every weight with each request for fast context switches, with the same bits", async () => {
+    const [fast, model] = ["--enable-fast-context-switch", dense()];
+    const compile = async (...flags: string[]) => {
+      const all = ["--output", path("switch.neff"), "--verify-each", "--json", ...flags];
+      const { code, out, err } = await command(neuronc, "compile", model, ...all);
+      expect({ code, err }).toEqual({ code: 0, err: "" });
+      const { subgraphs, predicted } = JSON.parse(out);
+      const { outputs } = JSON.parse((await command(run, path("switch.neff"), "--json")).out);
+      const memory = subgraphs[0].stages.map(({ weightBytes, residentWeightBytes }: Record<string, number>) => [
+        weightBytes,
+        residentWeightBytes,
+      ]);
+      return { memory, ms: predicted.latencyMs, sha256: outputs[0].sha256 };
+    };
+    const weightsOf = ({ memory }: { memory: number[][] }) => memory.reduce((sum, [bytes]) => sum + bytes, 0);
+    for (const cores of [1, 3]) {
+      const flags = ["--neuroncore-pipeline-cores", String(cores)];
+      const [kept, brought] = [await compile(...flags), await compile(...flags, fast)];
+      expect(kept.memory.every(([bytes, resident]: number[]) => resident === bytes)).toBe(true);
+      expect(brought.memory.every(([, resident]: number[]) => resident === 0)).toBe(true);
+      expect(weightsOf(brought)).toBe(weightsOf(kept));
+      expect(brought.ms).toBeGreaterThan(kept.ms);
+      expect(brought.sha256).toBe(kept.sha256);
+    }
+    const flags = ["--output", path("switch.neff"), fast];
+    expect((await command(neuronc, "compile", model, ...flags)).out).toContain("No weight stays on chip between requests");
+    const refused = await command(neuronc, "compile", model, ...flags, "--neuroncore-pipeline-cores", "auto");
+    expect(refused.code).toBe(1);
+    expect(refused.err).toMatch(/NCC0455: --neuroncore-pipeline-cores auto: .*--enable-fast-context-switch/);
+  }, 30_000);
 
   it("take user batches of any size", async () => {
     const flags = ["--batch-size", "2", "--dynamic-batch-size", "--neuroncore-pipeline-cores", "2"];

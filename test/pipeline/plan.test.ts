@@ -69,7 +69,7 @@ describe("planPipeline", () => {
     fc.assert(
       fc.property(costs, fc.integer({ min: 2, max: 16 }), (list, cores) => {
         const costOf = ({ name }: { name: string }) => list[graph.nodes.findIndex((node) => node.name === name)];
-        const plan = planPipeline(graph, { cores, costOf, weightCapacity: 20, room: 20, streamingRoom: 20, hardware });
+        const plan = planPipeline(graph, { cores, costOf, weightCapacity: 20, keepsWeights: true, room: 20, streamingRoom: 20, hardware });
         expect(stageFaults(graph, graphsOf(plan), cores)).toEqual([]);
         expect(plan.boundSeconds).toBeLessThanOrEqual(plan.slowestSeconds);
         expect(run(graphsOf(plan), inputs)).toEqual(alone);
@@ -103,7 +103,7 @@ describe("planPipeline", () => {
     const costOf = ({ name }: { name: string }) => ({ seconds: 1e-3, weightBytes: name === "z" ? 0 : 30, valueBytes: 1 });
     const whole = run([dense], given, dense);
     for (const cores of [2, 3, 5]) {
-      const plan = planPipeline(dense, { cores, costOf, weightCapacity: 30, room: 40, streamingRoom: 20, hardware });
+      const plan = planPipeline(dense, { cores, costOf, weightCapacity: 30, keepsWeights: true, room: 40, streamingRoom: 20, hardware });
       const faults = graphsOf(plan).flatMap((stage) => verifyGraph(stage));
       expect(faults).toEqual([]);
       expect(plan.stages.length).toBeGreaterThan(1);
@@ -118,6 +118,7 @@ describe("planPipeline", () => {
       return { seconds: 1e-3, weightBytes, valueBytes: 5 };
     },
     weightCapacity: 10,
+    keepsWeights: true,
     room: 10,
     streamingRoom: 10,
     hardware,
