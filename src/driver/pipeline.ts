@@ -25,15 +25,15 @@ export interface CompiledPipeline {
 }
 
 /**
- * Shares of a budget that lowering may keep on chip, tried in turn until the schedule fits. For fast context switches no weight is kept from one request
- * to the next.
+ * Shares of a budget that lowering may keep on chip, tried in turn until the schedule fits. For fast context switches nothing is kept from one request to the
+ * next.
  */
-function usualBudgets({ enableFastContextSwitch }: StageOptions): Budget[] {
-  const residentBytes = enableFastContextSwitch ? 0 : defaultBudget.residentBytes;
+function usualBudgets({ enableFastContextSwitch = false }: StageOptions): Budget[] {
   return [1, 0.8, 0.6, 0.4, 0.2, 0].map((share) => ({
     ...defaultBudget,
     valueBytes: Math.floor(share * defaultBudget.valueBytes),
-    residentBytes: Math.floor(share * residentBytes),
+    residentBytes: Math.floor(share * defaultBudget.residentBytes),
+    keepsConstants: !enableFastContextSwitch,
   }));
 }
 

@@ -113,7 +113,7 @@ class Planner {
     const room = onChip.used.map((bytes) => Math.max(0, hardware.sbufBytesPerPartition - this.#budget.workingBytes - bytes));
     const held = windowed.segments.map(({ first, end }) => holdWeights(windowed.graph, first, end, room));
     const least = room.reduce((a, b) => Math.min(a, b), this.#budget.residentBytes);
-    const resident = chooseResident(this.#graph, least);
+    const resident = chooseResident(this.#graph, this.#budget.keepsConstants ? least : 0);
     const seconds =
       valueSeconds(windowed, onChip, this.#arrangement) +
       cutAliasSeconds(windowed, this.#arrangement) +

@@ -75,14 +75,16 @@ export class Emitter {
     return result;
   }
 
-  finish(valueBytes: ReadonlyMap<string, number>): LoweredProgram {
+  /** What was emitted; with every request loading all that it needs unless the program keeps it. */
+  finish(valueBytes: ReadonlyMap<string, number>, keepsConstants: boolean): LoweredProgram {
     const sources = this.#constants;
+    const { load, infer } = this.#sections;
     let constants: Map<string, Uint8Array> | undefined;
     return {
       name: this.name,
       buffers: this.#buffers,
-      load: this.#sections.load,
-      infer: this.#sections.infer,
+      load: keepsConstants ? load : [],
+      infer: keepsConstants ? infer : [...load, ...infer],
       valueBytes,
       get constants() {
         constants ??= new Map([...sources].map(([buffer, data]) => [buffer, data()]));

@@ -84,7 +84,7 @@ export function lower(
     for (const output of node.outputs) if (output !== "") values.finishOutput(values.value(output));
   }
   values.finishColumns();
-  return emitter.finish(mostByName(windowed.graph, used));
+  return emitter.finish(mostByName(windowed.graph, used), budget.keepsConstants);
 }
 
 /** A node's greatest number, over its windows. */

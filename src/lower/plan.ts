@@ -17,6 +17,8 @@ export interface Budget {
   readonly valueBytes: number;
   /** Bytes a partition for weights that stay between requests. */
   readonly residentBytes: number;
+  /** Whether anything does; else each request brings its biases too. */
+  readonly keepsConstants: boolean;
   /** Bytes a partition that scheduling needs beside both: tiles in flight. */
   readonly workingBytes: number;
   /** Elements a partition that pointwise work takes at a time, at most: temporaries are as large. */
@@ -26,6 +28,7 @@ export interface Budget {
 export const defaultBudget: Budget = {
   valueBytes: Math.floor(hardware.sbufBytesPerPartition * 0.68),
   residentBytes: Math.floor(hardware.sbufBytesPerPartition * 0.8),
+  keepsConstants: true,
   workingBytes: Math.floor(hardware.sbufBytesPerPartition * 0.3),
   pieceElements: 4096,
 };
@@ -56,7 +59,7 @@ export function residentBudgets(weightBytes: number): Budget[] {
   const room = hardware.sbufBytesPerPartition - weightBytes;
   const budget = (bytes: number, pieceElements: number): Budget => {
     const valueBytes = Math.min(defaultBudget.valueBytes, bytes);
-    return { valueBytes, residentBytes: weightBytes, workingBytes: room - valueBytes, pieceElements };
+    return { valueBytes, residentBytes: weightBytes, keepsConstants: true, workingBytes: room - valueBytes, pieceElements };
   };
   const scarce = SCARCE.map(({ share, pieceElements }) => budget(Math.floor(share * room), pieceElements));
   const usual = budget(Math.max(0, room - RESIDENT_WORKING_BYTES), defaultBudget.pieceElements);
