@@ -4,6 +4,7 @@ import { hardware } from "../hardware/hardware.js";
 import {
   type Budget,
   defaultBudget,
+  exactValues,
   type LoweredProgram,
   lower,
   MAX_INSTRUCTIONS,
@@ -63,7 +64,8 @@ export function compilePipeline(graph: Graph, cores: number | "auto", options: S
 export function lowerPipeline(graph: Graph, cores: number, options: StageOptions): LoweredProgram[] {
   if (cores === 1) return [lower(graph, usualBudgets(options)[0], options.relayout)];
   const { stages } = plan(graph, costsOf(graph, cores, options), cores, options);
-  return stages.map((stage) => lower(stage.graph, budgetsOf(stage, false, options)[0], options.relayout));
+  const { relayout } = together(stages, options);
+  return stages.map((stage) => lower(stage.graph, budgetsOf(stage, false, options)[0], relayout));
 }
 
 /** Of each node, by its name. Errors: NCC0693 where the graph's programs have to be too long on so many cores. */
@@ -102,11 +104,18 @@ function fail(name: string): never {
 function compilePlan(name: string, found: PipelinePlan, resident: boolean, options: StageOptions): CompiledPipeline {
   if (options.verifyEach) for (const { graph } of found.stages) verify(`pipeline ${graph.name}`, graph);
   options.observe?.("pipeline", name, () => found.stages.map(({ graph }) => `// ${graph.name}\n${graphText(graph)}`).join("\n"));
+  const stageOptions = together(found.stages, options);
   const stages = found.stages.map((stage) => ({
-    ...compileStage(stage.graph, budgetsOf(stage, resident, options), options),
+    ...compileStage(stage.graph, budgetsOf(stage, resident, options), stageOptions),
     parts: stage.parts,
   }));
   return { stages, plan: found };
+}
+
+/** For stages of one pipeline: with the values that one makes and another compares, or makes integers of. */
+function together(stages: readonly PlannedStage[], options: StageOptions): StageOptions {
+  const { relayout } = options;
+  return relayout?.fast ? { ...options, relayout: { ...relayout, exact: exactValues(stages.map(({ graph }) => graph)) } } : options;
 }
 
 /** What scheduling tries in turn for a stage. */

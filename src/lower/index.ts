@@ -17,6 +17,7 @@ import { lowerSoftmax } from "./softmax.js";
 import { Values } from "./values.js";
 import { PackedConstants } from "./weights.js";
 
+export { exactValues } from "./comparable.js";
 export { type OperatorCost, operatorCosts } from "./cost.js";
 export { MAX_INSTRUCTIONS } from "./emitter.js";
 export type { LoweredProgram } from "./lowered.js";

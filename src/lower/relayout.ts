@@ -8,6 +8,8 @@ import { accessOf, type Box, type Dimension, jointly, partitions, type Range, su
 export interface Relayout {
   readonly fast: boolean;
   readonly type: "bfloat16" | "float16";
+  /** Values that are moved bit by bit all the same, because of what other programs make of them. */
+  readonly exact?: ReadonlySet<string>;
 }
 
 /** A box of a value in SBUF: `axis` on partitions (-1: none, on one partition), `view.dims` the other axes in order. */

@@ -3,7 +3,7 @@ import { type Graph, staticType } from "../graph/graph.js";
 import { elementCount, rowMajorStrides, type Tensor, toFloat32 } from "../graph/tensor.js";
 import { hardware } from "../hardware/hardware.js";
 import { type DeviceType, deviceBytes } from "../program/program.js";
-import { comparedValues } from "./comparable.js";
+import { exactValues } from "./comparable.js";
 import { deviceData, deviceTypeOf } from "./constants.js";
 import type { Emitter } from "./emitter.js";
 import {
@@ -93,21 +93,23 @@ function slice(view: View, axis: number, start: number, size: number): View {
 export class Values {
   readonly #graph: Graph;
   readonly #windows: ReadonlyMap<string, Window>;
+  readonly #wholes: ReadonlyMap<string, string>;
   readonly #emitter: Emitter;
   readonly #placement: Placement;
-  readonly #compared: ReadonlySet<string>;
+  readonly #exact: ReadonlySet<string>;
   readonly #values = new Map<string, Value>();
   #fetched = new Map<string, View>();
   /** Per-partition FP32 constants, 128 to a column of one resident buffer. */
   readonly #columns: Float32Array[] = [];
   readonly #columnIndex = new Map<string, number>();
 
-  constructor({ graph, windows }: WindowedGraph, emitter: Emitter, placement: Placement) {
+  constructor({ graph, windows, wholes }: WindowedGraph, emitter: Emitter, placement: Placement) {
     this.#graph = graph;
     this.#windows = windows;
+    this.#wholes = wholes;
     this.#emitter = emitter;
     this.#placement = placement;
-    this.#compared = comparedValues(graph);
+    this.#exact = exactValues([graph]);
     for (const name of graph.inputs) this.#declare(name, "input");
     for (const name of new Set(graph.outputs)) this.#declare(name, "output");
   }
@@ -330,10 +332,11 @@ export class Values {
     }
   }
 
-  /** Values that are compared change their layout bit by bit. */
+  /** Values that are compared or become integers change their layout bit by bit. */
   #relayout({ name }: Value): Relayout {
     const { relayout } = this.#placement;
-    return this.#compared.has(name) ? { ...relayout, fast: false } : relayout;
+    const isExact = this.#exact.has(name) || relayout.exact?.has(this.#wholes.get(name) ?? name);
+    return isExact ? { ...relayout, fast: false } : relayout;
   }
 
   /** Copies or exchanges between two sides of one box. */

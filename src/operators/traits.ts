@@ -1,5 +1,8 @@
 /** What each kind of lowering means to the passes before it. A new kind is a new row: the compiler asks for it. */
+import { intAttribute, type Node } from "../graph/graph.js";
+import { isFloat } from "../graph/tensor.js";
 import type { Lowering } from "./record.js";
+import { dtypeCode, dtypeCodes } from "./shapes.js";
 
 /** How an operator reads an input: as a 16-bit operand of the tensor engine, as elements to be moved, or converted on the way in. */
 export type InputReading = "matmult" | "moved" | "converted";
@@ -22,3 +25,10 @@ export const loweringTraits: Readonly<Record<Lowering["kind"], LoweringTraits>> 
   softmax: { reading: () => "converted", carriesEpilogue: false },
   movement: { reading: () => "moved", carriesEpilogue: false },
 };
+
+/** Whether the node, or a step of its epilogue, makes integers of its running value: a float that it reads then decides which. */
+export function makesIntegers(node: Node): boolean {
+  return [node, ...(node.epilogue ?? [])].some(({ op, attributes }) => {
+    return op === "Cast" && !isFloat(dtypeCodes[intAttribute(attributes, "to", dtypeCode("float32"))] ?? "float32");
+  });
+}

@@ -2,9 +2,8 @@
 import { userError } from "../diagnostics/diagnostic.js";
 import { didYouMean } from "../diagnostics/suggest.js";
 import { type Graph, intAttribute, type Node, type TensorType } from "../graph/graph.js";
-import { isFloat, type Tensor, toBfloat16Bits, toFloat16Bits } from "../graph/tensor.js";
-import { dtypeCodes } from "../operators/shapes.js";
-import { loweringTraits } from "../operators/traits.js";
+import { type Tensor, toBfloat16Bits, toFloat16Bits } from "../graph/tensor.js";
+import { loweringTraits, makesIntegers } from "../operators/traits.js";
 import type { OperatorRules } from "./options.js";
 import { splitOperands } from "./residues.js";
 import { FreshNames, readsOf, withoutDead, writesOf } from "./values.js";
@@ -174,13 +173,6 @@ class PrecisionPass {
     return found;
   }
 
-  /** Whether the node, or a step of its epilogue, makes integers of its running value: a float that it reads then decides which. */
-  private makesIntegers(node: Node): boolean {
-    return [node, ...(node.epilogue ?? [])].some(({ op, attributes }) => {
-      return op === "Cast" && !isFloat(dtypeCodes[intAttribute(attributes, "to", FLOAT32_NUMBER)] ?? "float32");
-    });
-  }
-
   /**
    * What becomes integers, and all that it is computed from up to the next matmults: whole numbers may have more digits than 16 bits
    * hold, and what a quantizer rounds errs by a whole step where it was rounded before.
@@ -189,7 +181,7 @@ class PrecisionPass {
     const found = new Set<string>();
     for (const node of this.graph.nodes.toReversed()) {
       const written = writesOf(node);
-      if (!this.makesIntegers(node) && !written.some((output) => found.has(output))) continue;
+      if (!makesIntegers(node) && !written.some((output) => found.has(output))) continue;
       node.inputs.forEach((input, index) => {
         const reading = this.reading(node, index);
         if (reading !== "converted" && reading !== "moved") return;

@@ -1,6 +1,7 @@
 /** A random graph and a random way to compile it, from a seed. */
 import type { DType } from "../../src/graph/tensor.js";
 import type { CompileOptions } from "../../src/index.js";
+import { fastMathWords, fp32CastWords } from "../../src/passes/index.js";
 import { Draw } from "./draw.js";
 import { Grower, type Grown } from "./grower.js";
 import { choices, recipes } from "./recipes/index.js";
@@ -13,13 +14,16 @@ export type Variant =
   /** Loaded from the file, run by so many threads. */
   | { readonly kind: "file"; readonly threads: number }
   /** Each item of the batch alone. */
-  | { readonly kind: "items" };
+  | { readonly kind: "items" }
+  /** Compiled with infinities made finite, or not, where there are none. */
+  | { readonly kind: "saturate" }
+  /** With no weight kept between requests. */
+  | { readonly kind: "switch" };
 
 export interface RandomCase extends Grown {
   readonly seed: number;
   /** Extent of the open batch dimension, where there is one. */
   readonly batch?: number;
-  readonly fastMath: readonly string[];
   /** Which operators are wanted on NeuronCores: as the compiler places them, all that can be, or some of each. */
   readonly placement: "placed" | "forced" | "mixed";
   readonly options: CompileOptions;
@@ -28,15 +32,25 @@ export interface RandomCase extends Grown {
 
 const MOST_NODES = 14;
 
-const modes: readonly (readonly string[])[] = [
-  ["all"],
-  ["none"],
-  ["fp32-cast-all-fp16"],
-  ["fp32-cast-matmult"],
-  ["fp32-cast-matmult-fp16"],
-  ["fp32-cast-matmult-bf16", "no-fast-relayout"],
-  ["all", "no-fast-relayout"],
+/** The words of `--fast-math` of which one or none may be given. */
+const groups: readonly (readonly string[])[] = [
+  ["all", "none"],
+  fastMathWords.filter((word) => word.endsWith("fast-relayout")),
+  fastMathWords.filter((word) => word.startsWith("fp32-cast-")),
 ];
+
+/** What is far out FP32 and BF16 hold: nothing may be rounded to FP16. */
+const farWords: readonly (readonly string[])[] = [["none"], ["none", "fast-relayout"], ["none", "no-fast-relayout"]];
+
+/** Any words that go together, in any order, or none; at times with the older flag, which wins over their casts. */
+function randomPrecision(draw: Draw, far: boolean): Pick<CompileOptions, "fastMath" | "fp32Cast"> {
+  if (far) return { fastMath: draw.pick(farWords) };
+  const words = groups.flatMap((group) => (draw.chance(0.5) ? [draw.pick(group)] : []));
+  return {
+    ...(words.length > 0 ? { fastMath: draw.shuffle(words) } : {}),
+    ...(draw.chance(0.2) ? { fp32Cast: draw.pick(fp32CastWords) } : {}),
+  };
+}
 
 const furtherTypes: readonly DType[] = [
   ...(["float32", "bfloat16", "float16", "float64", "bool", "uint16"] as const),
@@ -59,26 +73,28 @@ export function randomCase(seed: number, only?: readonly string[]): RandomCase {
   const placement = draw.pick(["placed", "forced", "forced", "mixed"] as const);
   const names = grown.graph.nodes.map((node) => node.name);
   const kept = placement === "mixed" ? names.filter(() => draw.chance(0.3)) : [];
-  const fastMath = grown.far ? ["none"] : draw.pick(modes);
-  const variant = randomVariant(draw, batch);
+  const precision = randomPrecision(draw, grown.far);
+  const variant = randomVariant(draw, batch, grown);
   const options: CompileOptions = {
-    fastMath,
+    ...precision,
     // Compression takes time, and matters only to what reads the file.
     enableFastLoadingNeuronBinaries: variant.kind !== "file",
     ...(batch === undefined ? {} : { batchSize: batch }),
     ...(placement === "placed"
       ? {}
       : { forceFuseOps: names.filter((name) => !kept.includes(name)), noFuseOps: kept, minimumSegmentSize: 1 }),
-    enableSaturateInfinity: draw.chance(0.1),
+    // Lowering sums what it gathers, so that infinities may be at risk where the model only moves them.
+    enableSaturateInfinity: !grown.infinite && draw.chance(0.2),
     verifyEach: true,
   };
-  return { ...grown, seed, ...(batch === undefined ? {} : { batch }), fastMath, placement, options, variant };
+  return { ...grown, seed, ...(batch === undefined ? {} : { batch }), placement, options, variant };
 }
 
-function randomVariant(draw: Draw, batch: number | undefined): Variant {
-  if (draw.chance(0.6)) return { kind: "none" };
-  const kind = draw.pick(["cores", "file", "items"] as const);
+function randomVariant(draw: Draw, batch: number | undefined, { infinite }: Grown): Variant {
+  if (draw.chance(0.5)) return { kind: "none" };
+  const kind = draw.pick(["cores", "file", "items", "saturate", "switch"] as const);
   if (kind === "cores") return { kind, cores: draw.pick([2, 3, 4, 16]) };
   if (kind === "file") return { kind, threads: draw.integer(1, 3) };
-  return batch === undefined ? { kind: "none" } : { kind };
+  const pointless = (kind === "items" && batch === undefined) || (kind === "saturate" && infinite);
+  return { kind: pointless ? "none" : kind };
 }

@@ -15,7 +15,7 @@ import {
   UserError,
 } from "../../src/index.js";
 import { fp32Bound, unitRoundoff } from "../../src/operators/exactness.js";
-import { parsePrecision } from "../../src/passes/index.js";
+import { parsePrecision, relayoutOf } from "../../src/passes/index.js";
 import type { RandomCase } from "./case.js";
 import { type Expected, expectedOutputs } from "./sensitivity.js";
 
@@ -93,25 +93,30 @@ async function compileForced(path: string, options: CompileOptions): Promise<Com
 /** The same work done another way: all that ran on NeuronCores has to give the same bits. */
 async function checkVariant(test: RandomCase, path: string, first: Run): Promise<Failure | undefined> {
   const { variant, options, inputs } = test;
+  const compiled = (others: CompileOptions) => runCompiled(path, { ...options, ...others }, inputs);
+  const other = async (run: Run) => {
+    const comparable = first.onNeuron && run.onNeuron && !relayoutRounds(options);
+    return comparable ? sameBits(test, first, run) : judge(test, run.values);
+  };
   switch (variant.kind) {
     case "none":
       return undefined;
-    case "cores": {
-      const cores = await runCompiled(path, { ...options, neuroncorePipelineCores: variant.cores }, inputs);
-      return relayoutRounds(test) ? judge(test, cores.values) : sameBits(test, first, cores);
-    }
+    case "cores":
+      return other(await compiled({ neuroncorePipelineCores: variant.cores }));
     case "file":
       return sameBits(test, first, await runCompiled(path, options, inputs, { file: true, threads: variant.threads }));
-    case "items": {
-      const items = await runItems(path, options, inputs);
-      return (await judge(test, items.values)) ?? sameBits(test, first, items);
-    }
+    case "items":
+      return other(await runItems(path, options, inputs));
+    case "saturate":
+      return other(await compiled({ enableSaturateInfinity: !options.enableSaturateInfinity }));
+    case "switch":
+      return other(await compiled({ enableFastContextSwitch: true }));
   }
 }
 
-/** Whether FP32 values are rounded where their layout changes: a cut between cores then moves the places where they are. */
-function relayoutRounds({ fastMath }: RandomCase): boolean {
-  return parsePrecision(fastMath, undefined).relayout === "fast";
+/** Whether FP32 values are rounded where their layout changes: another program may change it in other places. */
+function relayoutRounds({ fastMath, fp32Cast }: CompileOptions): boolean {
+  return relayoutOf(parsePrecision(fastMath, fp32Cast)).fast;
 }
 
 /** The items of a batch one after the other, by a compile for one. */

@@ -36,6 +36,8 @@ export interface Grown {
   readonly rounded: ReadonlySet<string>;
   /** Holds numbers that no FLOAT16 is near to. */
   readonly far: boolean;
+  /** Holds infinities. */
+  readonly infinite: boolean;
 }
 
 export type Attribute = Attributes[string];
@@ -85,6 +87,7 @@ export class Grower {
   private isWild = false;
   /** Whether some values are so far out that FP32 alone holds them. */
   private isFar = false;
+  private hasInfinities = false;
   /** Values that no node reads. */
   private readonly unread = new Set<string>();
   private readonly hidden = new Set<string>();
@@ -173,6 +176,7 @@ export class Grower {
     if (isFloat(dtype)) {
       const far = dtype === "float32" && this.draw.chance(0.2);
       this.isFar ||= far;
+      this.hasInfinities = true;
       const ends = far ? [...floatEnds, ...farFloats] : floatEnds;
       const values = Array.from({ length: count }, () => (this.draw.chance(0.5) ? this.draw.pick(ends) : this.draw.integer(-31, 31) / 8));
       return { tensor: fromNumbers(dtype, shape, values), bounds: { low: -4, high: 4, exact: true } };
@@ -322,7 +326,7 @@ export class Grower {
     const constants = new Map([...this.constants].filter(([name]) => used.has(name)));
     const types = new Map([...this.types].filter(([name]) => used.has(name)));
     const graph: Graph = { name: "random", inputs: [...inputs.keys()], outputs, nodes: this.nodes, types, constants };
-    return { graph, inputs, rounded: this.rounded, far: this.isFar };
+    return { graph, inputs, rounded: this.rounded, far: this.isFar, infinite: this.hasInfinities };
   }
 
   /** Hides a value from later nodes, and from the outputs: one that another batch would change. */

@@ -3,7 +3,7 @@ import type { Graph, Node } from "../../src/graph/graph.js";
 import { type DType, elementCount, fromNumbers, numberAt, type Tensor } from "../../src/graph/tensor.js";
 import { createHostSession } from "../../src/host/index.js";
 import { inferTypes } from "../../src/operators/index.js";
-import { parsePrecision } from "../../src/passes/index.js";
+import { parsePrecision, relayoutOf } from "../../src/passes/index.js";
 import type { RandomCase } from "./case.js";
 import { Draw } from "./draw.js";
 
@@ -70,11 +70,11 @@ interface Factor {
  * The graph with each value that may be rounded times an input of its own, with the batch's extent bound. To states of recurrent networks it is
  * added: what is rounded are the gates inside, of which small states are differences.
  */
-function withFactors({ graph, inputs, rounded, fastMath }: RandomCase): { graph: Graph; factors: readonly Factor[] } {
+function withFactors({ graph, inputs, rounded, options }: RandomCase): { graph: Graph; factors: readonly Factor[] } {
   const bound = new Map(graph.types);
   for (const [name, { dtype, shape }] of inputs) bound.set(name, { dtype, shape });
   const typed = inferTypes({ ...graph, types: bound });
-  const precision = parsePrecision(fastMath, undefined);
+  const precision = parsePrecision(options.fastMath, options.fp32Cast);
   const states = new Set(graph.nodes.flatMap((node) => (recurrent.includes(node.op) ? node.outputs : [])));
   const operands = new Set(graph.nodes.flatMap((node) => (contractions.has(node.op) ? node.inputs : [])));
   const types = new Map(typed.types);
@@ -86,7 +86,7 @@ function withFactors({ graph, inputs, rounded, fastMath }: RandomCase): { graph:
     if (!rounded.has(value) || type === undefined || shape === undefined || shape.length !== type.shape?.length) return [];
     const places: (keyof typeof sizes)[] = type.dtype === "float16" || type.dtype === "bfloat16" ? [type.dtype] : [precision.tensors];
     if (operands.has(value)) places.push(precision.matmult);
-    if (precision.relayout === "fast") places.push(precision.transposeType);
+    if (relayoutOf(precision).fast) places.push(precision.transposeType);
     const isState = states.has(value);
     if (isState) places.push(precision.tensors, precision.matmult);
     const size = Math.max(...places.map((place) => sizes[place]));
