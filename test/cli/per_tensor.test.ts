@@ -16,7 +16,7 @@ const [model, neff] = [join(folder, "net.onnx"), join(folder, "net.neff")];
 
 /** What is subtracted at the end leaves rounding alone. */
 const graph = parseGraph(`graph "net" { input %x: float32[4, 16]
-  const %w: float32[16, 16] = [${Array.from({ length: 256 }, (_, index) => (index % 17 === 0 ? 1 : 0.01)).join(", ")}]
+  const %w: float32[16, 16] = [${Array.from({ length: 256 }, (_, index) => (index % 17 === 0 ? 1 : 0.001)).join(", ")}]
   %a: float32[16, 4] = Transpose(%x) {perm = [1, 0]} @a
   %b: float32[4, 16] = Transpose(%a) {perm = [1, 0]} @b
   %c: float32[4, 16] = Softmax(%b) @c
@@ -41,10 +41,10 @@ describe("forensics", () => {
       ["f", "rounded"],
     ]);
     for (const { maxAbs, maxRel, cosine } of tensors) expect([maxAbs, maxRel, cosine].every(Number.isFinite)).toBe(true);
-    expect(tensors[0].within && tensors[1].within).toBe(true);
+    expect(tensors.map(({ within }: { within: boolean }) => within)).toEqual([true, true, true, false]);
     const text = (await command(run, neff, "--per-tensor")).out;
     expect(text).toMatch(/Tensor +Class +Max abs +Max rel +Cosine/);
-    expect(text).toMatch(/All are within their exactness class|The first outside its exactness class: f \(rounded\)/);
+    expect(text).toMatch(/The first outside its exactness class: f \(rounded\)/);
   });
 
   it("tell the type in which each layer is stored", async () => {
