@@ -8,6 +8,7 @@ export const phaseParts = {
   precision: "subgraph",
   pipeline: "subgraph",
   lower: "subgraph",
+  allocate: "subgraph",
   schedule: "subgraph",
 } as const;
 

@@ -8,6 +8,8 @@ import { checkProgram, describeFault } from "../program/check.js";
 import type { LoadedProgram, Program } from "../program/program.js";
 import { printOperation, printProgram } from "../program/text.js";
 import { schedule } from "../schedule/index.js";
+
+import { printMemoryPlan } from "../schedule/plan/instance.js";
 import { assertSound } from "./checked.js";
 import type { CompileOptions } from "./options.js";
 import { type StageMemory, stageMemory } from "./report.js";
@@ -40,7 +42,8 @@ export function compileStage(graph: Graph, budgets: readonly Budget[], options: 
       options.log?.("DEBUG", `${graph.name}: with budget ${JSON.stringify(budget)} it needs ${needed}`);
       continue;
     }
-    const { program, report: facts } = result;
+    const { program, report: facts, sbuf } = result;
+    options.observe?.("allocate", graph.name, () => printMemoryPlan(sbuf.items, sbuf.offsets));
     options.observe?.("schedule", graph.name, () => printProgram(program));
     if (options.verifyEach) verifyProgram(program);
     const loaded = { program, constants: lowered.constants };

@@ -38,8 +38,15 @@ export interface ScheduleReport {
   readonly waits: number;
 }
 
+/** What lies where, and when it lives, in positions of the program's steps in the order of scheduling; bytes of a partition. */
+export interface MemoryPlan {
+  readonly items: readonly AllocationItem[];
+  /** In the order of the items. */
+  readonly offsets: readonly number[];
+}
+
 export type ScheduleResult =
-  | { readonly fits: true; readonly program: Program; readonly report: ScheduleReport }
+  | { readonly fits: true; readonly program: Program; readonly report: ScheduleReport; readonly sbuf: MemoryPlan }
   | {
       readonly fits: false;
       readonly memory: "sbuf" | "psum" | "dram";
@@ -109,7 +116,8 @@ class Scheduler {
       prefetched: order.reduce((count, index, position) => count + Number(index > position), 0),
       waits: infer.reduce((sum, { instructions }) => sum + instructions.reduce((count, { waits }) => count + waits.length, 0), 0),
     };
-    return { fits: true, program: { name: this.#program.name, buffers: this.#placedBuffers(), load, infer }, report };
+    const sbuf = this.#planOf(lifetimes);
+    return { fits: true, program: { name: this.#program.name, buffers: this.#placedBuffers(), load, infer }, report, sbuf };
   }
 
   /** Residents lie at the low end of SBUF, in the order of the buffers; returns their bytes. */
@@ -137,6 +145,12 @@ class Scheduler {
       };
     });
     return { items, buffers };
+  }
+
+  /** Of the SBUF, residents included. */
+  #planOf(lifetimes: Lifetimes): MemoryPlan {
+    const { items, buffers } = this.#items(lifetimes, (index) => this.#program.buffers[index].space === "sbuf");
+    return { items, offsets: buffers.map((buffer) => this.#addresses[buffer]) };
   }
 
   #placePsum(lifetimes: Lifetimes): PsumAllocation {

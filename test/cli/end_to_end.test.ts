@@ -17,7 +17,10 @@ import { decodeHeader } from "../../src/neff/header.js";
 import { readNeff, writeNeff } from "../../src/neff/neff.js";
 import { readNpy, writeNpy } from "../../src/runtime/files/npy.js";
 import { randomTensor } from "../../src/runtime/random.js";
+import { parseMemoryInstance } from "../../src/schedule/plan/instance.js";
+import { peakLive } from "../../src/schedule/plan/items.js";
 import { asyncRefusal } from "../refusal.js";
+import { offsetsIn, overlaps } from "../schedule/placements.js";
 import { command } from "./command.js";
 
 const folder = mkdtempSync(join(tmpdir(), "neuronc-end-"));
@@ -153,6 +156,17 @@ describe("neuronc compile", () => {
       "schedule",
     );
     expect(program.out).toContain('// after schedule:sg00\nprogram "sg00"');
+  });
+
+  it("shows where buffers lie as a plan that memory-plan takes", async () => {
+    const flags = ["--batch-size", "2", "--output", path("ir.neff"), "--print-ir-after", "allocate"];
+    const { out } = await command(neuronc, "compile", model, ...flags);
+    const [, text] = /\/\/ after allocate:sg00\n((?:.+,.+\n)+)/.exec(out) ?? [];
+    const items = parseMemoryInstance("plan.csv", text);
+    expect(items.length).toBeGreaterThan(2);
+    expect(overlaps(items, offsetsIn(text))).toBe(false);
+    writeFileSync(path("plan.csv"), text);
+    expect((await command(neuronc, "memory-plan", path("plan.csv"), "--capacity", String(peakLive(items)))).code).toBe(0);
   });
 
   it("shows where infinities are made finite, and the artifact says that they are", async () => {

@@ -30,7 +30,7 @@ const heads = (text: string) => [...text.matchAll(/^\/\/ after (\S+)/gm)].map((m
 
 describe("--print-ir-after", () => {
   it("shows each phase, and says so where one made nothing", async () => {
-    const parts = { precision: ["sg00"], pipeline: ["sg00"], lower: ["sg00.0"], schedule: ["sg00.0"] };
+    const parts = { precision: ["sg00"], pipeline: ["sg00"], lower: ["sg00.0"], allocate: ["sg00.0"], schedule: ["sg00.0"] };
     for (const phase of phases) {
       const { code, out, err } = await after(phase, ...cores);
       expect({ code, err }).toEqual({ code: 0, err: "" });

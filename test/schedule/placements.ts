@@ -12,6 +12,12 @@ export function overlaps(list: readonly AllocationItem[], offsets: ArrayLike<num
   );
 }
 
+/** The offsets in a memory plan's CSV, whose last column they are. */
+export function offsetsIn(text: string): number[] {
+  const [, ...lines] = text.trim().split("\n");
+  return lines.map((line) => Number(line.slice(line.lastIndexOf(",") + 1)));
+}
+
 /** Whether some allocation fits the capacity, by trying every offset. */
 export function possible(list: readonly AllocationItem[], capacity: number, offsets: number[] = []): boolean {
   const next = offsets.length;
