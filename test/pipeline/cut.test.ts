@@ -88,6 +88,43 @@ describe("pipeline instances", () => {
     expect(cut(parsePipelineInstance("f.json", JSON.stringify({ ...file, maxFPGAs: 1e300 })))?.stages.length).toBe(2);
   });
 
+  /** Nodes with ids from 1 on, from their times, each of size 1; edges as source, target and cost. */
+  const ofTimes = (
+    times: readonly number[],
+    edges: readonly (readonly number[])[],
+    limits: { maxFPGAs: number; maxSizePerFPGA: number },
+  ) => ({
+    ...limits,
+    maxCPUs: 1,
+    nodes: times.map((fpgaLatency, index) => ({ id: index + 1, supportedOnFpga: 1, cpuLatency: 0, fpgaLatency, size: 1 })),
+    edges: edges.map(([sourceId, destId, cost]) => ({ sourceId, destId, cost })),
+  });
+  const roomy = (maxFPGAs: number) => ({ maxFPGAs, maxSizePerFPGA: 10 });
+  const chain = [1, 2, 3].map((source) => [source, source + 1, 1]);
+  const fan = [2, 3].flatMap((middle) => [
+    [1, middle, 2],
+    [middle, 4, 1],
+  ]);
+
+  it.each([
+    ["a chain in its middle, both ends paying", 9, ofTimes([3, 5, 4, 4], chain, roomy(2))],
+    [
+      "a chain where the transfer costs more than it saves",
+      16,
+      ofTimes(
+        [3, 5, 4, 4],
+        chain.map(([a, b]) => [a, b, 20]),
+        roomy(4),
+      ),
+    ],
+    ["a chain where memory forces it", 11, ofTimes([3, 1, 1, 9], chain, { maxFPGAs: 2, maxSizePerFPGA: 2 })],
+    ["a value for two nodes of a device, paid once", 6, ofTimes([4, 1, 1, 1], fan, roomy(2))],
+    ["a value for two devices, paid once by its source", 9, ofTimes([6, 5, 5, 1], fan, roomy(3))],
+    ["work without edges, in any order", 6, ofTimes([4, 3, 3, 2], [], roomy(2))],
+  ])("cuts %s", (_, slowest, instance) => {
+    expect(cut(parsePipelineInstance("f.json", JSON.stringify(instance)))).toMatchObject({ value: slowest, bound: slowest });
+  });
+
   it.each([
     ["[", "not JSON"],
     ["{}", "nodes is not a list"],
