@@ -8,6 +8,7 @@ import { withNetwork } from "./network.js";
 import { type Row, row } from "./rows.js";
 
 const NETWORKS = ["resnet50", "mobilenet_v2", "bert_base"];
+/** Of the inputs; texts of the last one are padded. */
 const SEEDS = [0, 1, 2, 3, 4];
 
 /** The words of `--fast-math`, and the greatest 1 - cosine that the project asks for. */

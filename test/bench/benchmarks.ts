@@ -1,10 +1,12 @@
 /** The benchmarks by name. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { accuracy } from "./accuracy.js";
+import { equalNetwork, equalRandomGraphs } from "./equality.js";
 import { memoryPlan } from "./memory.js";
 import { withNetwork } from "./network.js";
 import { wholeNetworks } from "./networks.js";
 import { compileCold, fileBytes, timingOnly } from "./ours.js";
+import { memoryPlansOfNetworks, pipelineCuts } from "./plans.js";
 import { EngineProcess } from "./process.js";
 import { type EngineName, engineNames, type InputSpec } from "./protocol.js";
 import { randomGraphs } from "./random.js";
@@ -20,7 +22,13 @@ export const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = {
   accuracy,
   networks: wholeNetworks,
   random: randomGraphs,
-  memory: memoryPlan,
+  "plans:memory": memoryPlan,
+  "plans:networks": memoryPlansOfNetworks,
+  "plans:cuts": pipelineCuts,
+  "equality:random": equalRandomGraphs,
+  "equality:mobilenet_v2": () => equalNetwork("mobilenet_v2"),
+  "equality:resnet50": () => equalNetwork("resnet50"),
+  "equality:bert_base": () => equalNetwork("bert_base"),
 };
 
 const ROUNDS = 15;

@@ -14,3 +14,8 @@ export interface Row {
 export function row(work: string, unit: string, ours: number, limit?: number): Row {
   return { work, threads: 1, unit, ours, peers: {}, limit };
 }
+
+/** A figure that is no number misses every limit. */
+export function isMissed({ ours, limit }: Pick<Row, "ours" | "limit">): boolean {
+  return limit !== undefined && !(ours <= limit);
+}

@@ -1,27 +1,30 @@
-/** `npm run bench -- [NAME...] [--json FILE]`: all benchmarks, or those named. */
+/** `npm run bench -- [NAME...] [--json FILE]`: all benchmarks, or those named; NAME stands for every NAME:PART too. Exit 1 if a limit is missed. */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { benchmarks } from "./benchmarks.js";
-import type { Row } from "./rows.js";
+import { isMissed, type Row } from "./rows.js";
 
 function print({ work, threads, unit, ours, peers, limit }: Row): void {
   const figure = (value: number) => (value < 0.001 ? value.toExponential(1) : value < 10 ? value.toFixed(3) : value.toFixed(1));
   const others = Object.entries(peers).map(([name, value]) => `${name} ${figure(value)} (ours: ${(ours / value).toFixed(2)} x)`);
-  const asked = limit === undefined ? [] : [`at most ${figure(limit)}: ${ours <= limit ? "met" : "MISSED"}`];
+  const asked = limit === undefined ? [] : [`at most ${figure(limit)}: ${isMissed({ ours, limit }) ? "MISSED" : "met"}`];
   process.stdout.write(`${[`${work}, ${threads} thread(s): ${figure(ours)} ${unit}`, ...others, ...asked].join("; ")}\n`);
 }
 
 async function main(): Promise<void> {
   const { positionals, values } = parseArgs({ options: { json: { type: "string" } }, allowPositionals: true });
-  const names = positionals.length > 0 ? positionals : Object.keys(benchmarks);
-  const unknown = names.find((name) => !Object.hasOwn(benchmarks, name));
-  if (unknown !== undefined) throw new Error(`no benchmark ${unknown}; there are ${Object.keys(benchmarks).join(", ")}`);
+  const all = Object.keys(benchmarks);
+  const isPart = (name: string, wanted: string) => name === wanted || name.startsWith(`${wanted}:`);
+  const unknown = positionals.find((wanted) => !all.some((name) => isPart(name, wanted)));
+  if (unknown !== undefined) throw new Error(`no benchmark ${unknown}; there are ${all.join(", ")}`);
+  const names = positionals.length === 0 ? all : all.filter((name) => positionals.some((wanted) => isPart(name, wanted)));
   const rows: Row[] = [];
   for (const name of names) {
     const measured = await benchmarks[name]();
     measured.forEach(print);
     rows.push(...measured);
   }
+  if (rows.some(isMissed)) process.exitCode = 1;
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ rows }, null, 2)}\n`);
 }
 

@@ -13,8 +13,8 @@ export type Variant =
   | { readonly kind: "cores"; readonly cores: number }
   /** Loaded from the file, run by so many threads. */
   | { readonly kind: "file"; readonly threads: number }
-  /** Each item of the batch alone. */
-  | { readonly kind: "items" }
+  /** So many items of the batch at a time, the last time those that are left. */
+  | { readonly kind: "items"; readonly size: number }
   /** Compiled with infinities made finite, or not, where there are none. */
   | { readonly kind: "saturate" }
   /** With no weight kept between requests. */
@@ -95,6 +95,6 @@ function randomVariant(draw: Draw, batch: number | undefined, { infinite }: Grow
   const kind = draw.pick(["cores", "file", "items", "saturate", "switch"] as const);
   if (kind === "cores") return { kind, cores: draw.pick([2, 3, 4, 16]) };
   if (kind === "file") return { kind, threads: draw.integer(1, 3) };
-  const pointless = (kind === "items" && batch === undefined) || (kind === "saturate" && infinite);
-  return { kind: pointless ? "none" : kind };
+  if (kind === "items") return batch === undefined ? { kind: "none" } : { kind, size: 1 };
+  return { kind: kind === "saturate" && infinite ? "none" : kind };
 }

@@ -16,7 +16,8 @@ import {
 } from "../../src/index.js";
 import { fp32Bound, unitRoundoff } from "../../src/operators/exactness.js";
 import { parsePrecision, relayoutOf } from "../../src/passes/index.js";
-import type { RandomCase } from "./case.js";
+import { unlikeOutput } from "../bits.js";
+import type { RandomCase, Variant } from "./case.js";
 import { type Expected, expectedOutputs } from "./sensitivity.js";
 
 /** What went wrong with a case; undefined: nothing. */
@@ -28,15 +29,23 @@ export interface Failure {
 type Values = ReadonlyMap<string, Tensor>;
 
 export async function checkCase(test: RandomCase): Promise<Failure | undefined> {
-  const path = join(tmpdir(), `neuronc-random-${process.pid}-${threadId}.onnx`);
   try {
-    writeFileSync(path, writeOnnx(test.graph));
-    const first = await runCompiled(path, test.options, test.inputs);
-    return (await judge(test, first.values)) ?? (await checkVariant(test, path, first));
+    return await withFile(test, async (path) => {
+      const first = await runCompiled(path, test.options, test.inputs);
+      return (await judge(test, first.values)) ?? (await checkVariant(test, path, first));
+    });
   } catch (error) {
     if (error instanceof UserError) return { kind: "refused", detail: error.message };
     if (error instanceof Failed) return error.failure;
     throw error;
+  }
+}
+
+async function withFile<T>({ graph }: RandomCase, use: (path: string) => Promise<T>): Promise<T> {
+  const path = join(tmpdir(), `neuronc-random-${process.pid}-${threadId}.onnx`);
+  try {
+    writeFileSync(path, writeOnnx(graph));
+    return await use(path);
   } finally {
     rmSync(path);
   }
@@ -92,26 +101,47 @@ async function compileForced(path: string, options: CompileOptions): Promise<Com
 
 /** The same work done another way: all that ran on NeuronCores has to give the same bits. */
 async function checkVariant(test: RandomCase, path: string, first: Run): Promise<Failure | undefined> {
-  const { variant, options, inputs } = test;
+  const { variant, options } = test;
+  const second = await runVariant(test, variant, path);
+  if (!second) return undefined;
+  const comparable = variant.kind === "file" || (first.onNeuron && second.onNeuron && !relayoutRounds(options));
+  return comparable ? sameBits(variant, first, second) : judge(test, second.values);
+}
+
+async function runVariant({ options, inputs }: RandomCase, variant: Variant, path: string): Promise<Run | undefined> {
   const compiled = (others: CompileOptions) => runCompiled(path, { ...options, ...others }, inputs);
-  const other = async (run: Run) => {
-    const comparable = first.onNeuron && run.onNeuron && !relayoutRounds(options);
-    return comparable ? sameBits(test, first, run) : judge(test, run.values);
-  };
   switch (variant.kind) {
     case "none":
       return undefined;
     case "cores":
-      return other(await compiled({ neuroncorePipelineCores: variant.cores }));
+      return compiled({ neuroncorePipelineCores: variant.cores });
     case "file":
-      return sameBits(test, first, await runCompiled(path, options, inputs, { file: true, threads: variant.threads }));
+      return runCompiled(path, options, inputs, { file: true, threads: variant.threads });
     case "items":
-      return other(await runItems(path, options, inputs));
+      return runItems(path, options, inputs, variant.size);
     case "saturate":
-      return other(await compiled({ enableSaturateInfinity: !options.enableSaturateInfinity }));
+      return compiled({ enableSaturateInfinity: !options.enableSaturateInfinity });
     case "switch":
-      return other(await compiled({ enableFastContextSwitch: true }));
+      return compiled({ enableFastContextSwitch: true });
   }
+}
+
+/**
+ * How the outputs' bits differ where the case's work is done in these other ways; undefined where a part of it is the host's. Throws what compiles
+ * and runs throw.
+ */
+export async function differences(test: RandomCase, variants: readonly Variant[]): Promise<string[] | undefined> {
+  return withFile(test, async (path) => {
+    const first = await runCompiled(path, test.options, test.inputs);
+    if (!first.onNeuron || relayoutRounds(test.options)) return undefined;
+    const found: string[] = [];
+    for (const variant of variants) {
+      const second = await runVariant(test, variant, path);
+      const failure = second && sameBits(variant, first, second);
+      if (failure) found.push(failure.detail);
+    }
+    return found;
+  });
 }
 
 /** Whether FP32 values are rounded where their layout changes: another program may change it in other places. */
@@ -119,43 +149,46 @@ function relayoutRounds({ fastMath, fp32Cast }: CompileOptions): boolean {
   return relayoutOf(parsePrecision(fastMath, fp32Cast)).fast;
 }
 
-/** The items of a batch one after the other, by a compile for one. */
-async function runItems(path: string, options: CompileOptions, inputs: Values): Promise<Run> {
+/** `size` items of a batch at a time, by compiles for so many. */
+async function runItems(path: string, options: CompileOptions, inputs: Values, size: number): Promise<Run> {
   const runs: Run[] = [];
   const batch = [...inputs.values()][0].shape[0];
-  for (let item = 0; item < batch; item++) {
-    const own = new Map([...inputs].map(([name, tensor]) => [name, itemOf(tensor, item)]));
-    runs.push(await runCompiled(path, { ...options, batchSize: 1 }, own));
+  for (let from = 0; from < batch; from += size) {
+    const to = Math.min(batch, from + size);
+    const own = new Map([...inputs].map(([name, tensor]) => [name, itemsOf(tensor, from, to)]));
+    runs.push(await runCompiled(path, { ...options, batchSize: to - from }, own));
   }
   const values = [...runs[0].values.keys()].map((name): [string, Tensor] => [name, joined(runs.map((run) => run.values.get(name)!))]);
   return { values: new Map(values), onNeuron: runs.every((run) => run.onNeuron) };
 }
 
-function itemOf({ dtype, shape, data }: Tensor, item: number): Tensor {
+/** Items [from, to) along the first axis. */
+function itemsOf({ dtype, shape, data }: Tensor, from: number, to: number): Tensor {
   const size = elementCount(shape.slice(1));
-  return { dtype, shape: [1, ...shape.slice(1)], data: data.slice(item * size, (item + 1) * size) };
+  return { dtype, shape: [to - from, ...shape.slice(1)], data: data.slice(from * size, to * size) };
 }
 
 function joined(tensors: readonly Tensor[]): Tensor {
   const [{ dtype, shape }] = tensors;
-  const data = allocateData(dtype, tensors.length * elementCount(shape));
-  if (!Array.isArray(data)) for (const [index, tensor] of tensors.entries()) copyInto(data, tensor, index * elementCount(shape));
-  return { dtype, shape: [tensors.length, ...shape.slice(1)], data };
+  const size = elementCount(shape.slice(1));
+  const count = tensors.reduce((sum, tensor) => sum + tensor.shape[0], 0);
+  const data = allocateData(dtype, count * size);
+  let at = 0;
+  for (const tensor of tensors) {
+    if (!Array.isArray(data)) copyInto(data, tensor, at);
+    at += tensor.shape[0] * size;
+  }
+  return { dtype, shape: [count, ...shape.slice(1)], data };
 }
 
 function copyInto(target: TensorData, { data }: Tensor, offset: number): void {
   for (let index = 0; index < data.length; index++) target[offset + index] = data[index];
 }
 
-function sameBits({ variant }: RandomCase, first: Run, second: Run): Failure | undefined {
+function sameBits(variant: Variant, first: Run, second: Run): Failure | undefined {
   if (!first.onNeuron || !second.onNeuron) return undefined;
-  const bytesOf = ({ data }: Tensor) =>
-    Array.isArray(data) ? Buffer.from(data.join()) : Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-  for (const [name, value] of first.values) {
-    if (!bytesOf(value).equals(bytesOf(second.values.get(name)!)))
-      return { kind: "mismatch", detail: `${name} has other bits with ${JSON.stringify(variant)}` };
-  }
-  return undefined;
+  const name = unlikeOutput(first.values, second.values);
+  return name === undefined ? undefined : { kind: "mismatch", detail: `${name} has other bits with ${JSON.stringify(variant)}` };
 }
 
 /** Rounding moves single elements further than the greatest change that a few samples show. */
