@@ -4,8 +4,9 @@ import { compareTensors, compileModel, loadModel, type Tensor } from "../../src/
 import { NETWORK_LOSS } from "../../src/operators/exactness.js";
 import { seededInputs } from "../networks/inputs.js";
 import { referenceSession } from "../networks/support.js";
+import { markdown } from "../pages.js";
 import { withNetwork } from "./network.js";
-import { type Row, row } from "./rows.js";
+import { type Measured, row } from "./rows.js";
 
 const NETWORKS = ["resnet50", "mobilenet_v2", "bert_base"];
 /** Of the inputs; texts of the last one are padded. */
@@ -19,44 +20,53 @@ const modes: readonly { readonly words: readonly string[]; readonly limit?: numb
   { words: ["none"] },
 ];
 
-/** Images of normal values; texts of random words, the last of them padded for half their length. */
-function inputsOf(name: string): Map<string, Tensor>[] {
-  const graph = networks[name]({ batch: 1 });
-  return SEEDS.map((seed) => seededInputs(graph, seed, seed === SEEDS[SEEDS.length - 1]));
+/** What a mode costs a network. */
+interface Loss {
+  /** The mean of 1 - cosine over inputs and outputs. */
+  readonly distance: number;
+  /** The greatest error as a part of the reference's greatest element. */
+  readonly error: number;
 }
 
 /** Of each network and mode, over several seeded inputs. */
-export async function accuracy(): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (const name of NETWORKS) rows.push(...(await withNetwork(name, (path) => accuracyOf(name, path))));
-  return rows;
+export async function accuracy(): Promise<Measured> {
+  const losses = new Map<string, Loss[]>();
+  for (const name of NETWORKS) losses.set(name, await withNetwork(name, (path) => lossesOf(name, path)));
+  const rows = [...losses].flatMap(([name, ofModes]) =>
+    modes.flatMap(({ words, limit }, mode) => {
+      const work = `${name}, --fast-math ${words.join(" ")}`;
+      return [
+        row(`${work}, mean of 1 - cosine`, "", ofModes[mode].distance, limit),
+        row(`${work}, greatest error, of the greatest output`, "%", 100 * ofModes[mode].error),
+      ];
+    }),
+  );
+  const titles = NETWORKS.flatMap((name) => [`${name}: 1 - cosine`, "greatest error"]);
+  const lines = modes.map(({ words }, mode) => [
+    `\`${words.join(" ")}\``,
+    ...[...losses.values()].flatMap((ofModes) => [ofModes[mode].distance.toExponential(1), `${(100 * ofModes[mode].error).toFixed(1)} %`]),
+  ]);
+  return { rows, page: markdown(["`--fast-math`", ...titles], lines) };
 }
 
-async function accuracyOf(name: string, path: string): Promise<Row[]> {
-  const inputs = inputsOf(name);
+/** By mode. */
+async function lossesOf(name: string, path: string): Promise<Loss[]> {
+  const inputs = SEEDS.map((seed) => seededInputs(networks[name]({ batch: 1 }), seed, seed === SEEDS.length - 1));
   const session = await referenceSession(path);
   const references: Map<string, Tensor>[] = [];
   for (const input of inputs) references.push(await session.run(input));
   await session.dispose();
-  const rows: Row[] = [];
-  for (const { words, limit } of modes) {
-    const { distance, error } = await lossOf(path, words, inputs, references);
-    const work = `${name}, --fast-math ${words.join(" ")}`;
-    rows.push(
-      row(`${work}, mean of 1 - cosine`, "", distance, limit),
-      row(`${work}, greatest error, of the greatest output`, "%", 100 * error),
-    );
-  }
-  return rows;
+  const losses: Loss[] = [];
+  for (const { words } of modes) losses.push(await lossOf(path, words, inputs, references));
+  return losses;
 }
 
-/** The mean of 1 - cosine over inputs and outputs, and the greatest error as a part of the reference's greatest element. */
 async function lossOf(
   path: string,
   fastMath: readonly string[],
   inputs: readonly Map<string, Tensor>[],
   references: readonly Map<string, Tensor>[],
-) {
+): Promise<Loss> {
   const { artifact } = await compileModel(path, { fastMath });
   const model = await loadModel(artifact, { threads: 1 });
   const distances: number[] = [];

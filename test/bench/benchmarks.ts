@@ -6,13 +6,14 @@ import { memoryPlan } from "./memory.js";
 import { withNetwork } from "./network.js";
 import { wholeNetworks } from "./networks.js";
 import { compileCold, fileBytes, timingOnly } from "./ours.js";
+import { pipelineCompiles, pipelineOfBert, pipelineSweep } from "./pipelines.js";
 import { memoryPlansOfNetworks, pipelineCuts } from "./plans.js";
 import { EngineProcess } from "./process.js";
 import { type EngineName, engineNames, type InputSpec } from "./protocol.js";
 import { randomGraphs } from "./random.js";
-import { type Row, row } from "./rows.js";
+import { type Measured, median, type Row, row } from "./rows.js";
 
-export const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = {
+export const benchmarks: Readonly<Record<string, () => Promise<Measured>>> = {
   resnet50: () => values("resnet50", [{ name: "input", shape: [1, 3, 224, 224], values: "normal" }]),
   bert: () => values("bert_base", textInputs),
   minilm: () => values("minilm", textInputs),
@@ -22,6 +23,9 @@ export const benchmarks: Readonly<Record<string, () => Promise<Row[]>>> = {
   accuracy,
   networks: wholeNetworks,
   random: randomGraphs,
+  "pipelines:compile": pipelineCompiles,
+  "pipelines:sweep": pipelineSweep,
+  "pipelines:bert_base": pipelineOfBert,
   "plans:memory": memoryPlan,
   "plans:networks": memoryPlansOfNetworks,
   "plans:cuts": pipelineCuts,
@@ -45,14 +49,8 @@ const textInputs: readonly InputSpec[] = [
   { name: "token_type_ids", shape: [1, 128], values: { low: 0, high: 1 } },
 ];
 
-function median(numbers: readonly number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
 /** A network at batch 1, once loaded: the engines take turns. */
-function values(network: string, inputs: readonly InputSpec[]): Promise<Row[]> {
+function values(network: string, inputs: readonly InputSpec[]): Promise<Measured> {
   return withNetwork(network, async (model) => {
     const rows: Row[] = [];
     for (const threads of [1, 2]) {
@@ -69,7 +67,7 @@ function values(network: string, inputs: readonly InputSpec[]): Promise<Row[]> {
         limit: 0.75 * peers["onnxruntime-web"],
       });
     }
-    return rows;
+    return { rows };
   });
 }
 
@@ -110,7 +108,7 @@ async function warmUp(engine: EngineProcess): Promise<void> {
 const compileLimits: Readonly<Record<string, number>> = { resnet50: 5, bert_base: 8 };
 
 /** Cold compiles: time with the process's start, and peak memory. */
-async function compile(): Promise<Row[]> {
+async function compile(): Promise<Measured> {
   const rows: Row[] = [];
   for (const [name, limit] of Object.entries(compileLimits)) {
     await withNetwork(name, async (path) => {
@@ -122,21 +120,22 @@ async function compile(): Promise<Row[]> {
       );
     });
   }
-  return rows;
+  return { rows };
 }
 
 /** The modelled time of one request, without values. */
-function timing(): Promise<Row[]> {
+function timing(): Promise<Measured> {
   return withNetwork("resnet50", async (path) => {
     const run = await timingOnly(path);
     const first = run();
     const warm = median(Array.from({ length: ROUNDS }, run));
-    return [row("resnet50, timing only, first run", "s", first, 0.2), row("resnet50, timing only, once warm", "s", warm, 0.2)];
+    const rows = [row("resnet50, timing only, first run", "s", first, 0.2), row("resnet50, timing only, once warm", "s", warm, 0.2)];
+    return { rows };
   });
 }
 
 /** Compile time against depth: linear where the time per layer does not grow. */
-async function depth(): Promise<Row[]> {
+async function depth(): Promise<Measured> {
   const rows: Row[] = [];
   for (const layers of [50, 101, 152]) {
     const name = `resnet${layers}`;
@@ -144,5 +143,5 @@ async function depth(): Promise<Row[]> {
     const seconds = median(runs.map((run) => run.seconds));
     rows.push(row(`${name}, compile, cold process`, "s", seconds), row(`${name}, compile, per layer`, "ms", (1e3 * seconds) / layers));
   }
-  return rows;
+  return { rows };
 }

@@ -6,7 +6,7 @@ import { seededInputs } from "../networks/inputs.js";
 import { randomCase, type Variant } from "../random/case.js";
 import { differences } from "../random/check.js";
 import { withNetwork } from "./network.js";
-import { type Row, row } from "./rows.js";
+import { type Measured, row } from "./rows.js";
 
 const MOST_CORES = 16;
 const BATCH = 4;
@@ -24,7 +24,7 @@ const splits: readonly { readonly batchSize: number; readonly cores: number }[] 
 const allCores = Array.from({ length: MOST_CORES }, (_, index) => index + 1);
 
 /** How many of the compiles give other bits than one for one core does, in the default mode; each is told as it comes. */
-export function equalNetwork(name: string): Promise<Row[]> {
+export function equalNetwork(name: string): Promise<Measured> {
   return withNetwork(
     name,
     async (path) => {
@@ -33,10 +33,12 @@ export function equalNetwork(name: string): Promise<Row[]> {
       const others = allCores.slice(1).map((cores) => ({ batchSize: 1, cores }));
       const byCores = await unlike(path, one, { batchSize: 1, cores: 1 }, others);
       const bySplits = await unlike(path, many, { batchSize: BATCH, cores: 1 }, splits);
-      return [
-        row(`${name}, of 2 to ${MOST_CORES} cores, those whose outputs have other bits than one core's`, "", byCores, 0),
-        row(`${name}, of ${splits.length} ways to split a batch of ${BATCH}, those whose outputs have other bits`, "", bySplits, 0),
-      ];
+      return {
+        rows: [
+          row(`${name}, of 2 to ${MOST_CORES} cores, those whose outputs have other bits than one core's`, "", byCores, 0),
+          row(`${name}, of ${splits.length} ways to split a batch of ${BATCH}, those whose outputs have other bits`, "", bySplits, 0),
+        ],
+      };
     },
     "batch",
   );
@@ -72,7 +74,7 @@ async function outputsOf(path: string, inputs: ReadonlyMap<string, Tensor>, { ba
 }
 
 /** Random graphs that run wholly on NeuronCores, on every number of cores, and where they have a batch, by parts of every size. */
-export async function equalRandomGraphs(): Promise<Row[]> {
+export async function equalRandomGraphs(): Promise<Measured> {
   let graphs = 0;
   let batches = 0;
   let unequal = 0;
@@ -91,12 +93,14 @@ export async function equalRandomGraphs(): Promise<Row[]> {
     unequal++;
     process.stdout.write(`seed ${seed}: ${found.join("; ")}\n`);
   }
-  return [
-    row(
-      `${GRAPHS} random graphs, ${batches} with a batch: those whose outputs have other bits by cores or parts of the batch`,
-      "",
-      unequal,
-      0,
-    ),
-  ];
+  return {
+    rows: [
+      row(
+        `${GRAPHS} random graphs, ${batches} with a batch: those whose outputs have other bits by cores or parts of the batch`,
+        "",
+        unequal,
+        0,
+      ),
+    ],
+  };
 }

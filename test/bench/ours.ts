@@ -20,13 +20,14 @@ export interface CompileFigures {
   readonly peakMemoryBytes: number;
 }
 
-/** `neuronc compile` at batch 1 in a process of its own. */
-export async function compileCold(path: string): Promise<CompileFigures> {
+/** `neuronc compile` at batch 1 for so many cores in a process of its own. */
+export async function compileCold(path: string, cores = 1): Promise<CompileFigures> {
   const folder = mkdtempSync(join(tmpdir(), "neuronc-bench-"));
   try {
     const command = new URL("../../../bin/neuronc.js", import.meta.url).pathname;
     const started = performance.now();
-    const text = await runProcess([command, "compile", path, "--batch-size", "1", "--json", "--output", join(folder, "out.neff")]);
+    const flags = ["--batch-size", "1", "--neuroncore-pipeline-cores", String(cores), "--json", "--output", join(folder, "out.neff")];
+    const text = await runProcess([command, "compile", path, ...flags]);
     const seconds = (performance.now() - started) / 1e3;
     const report: unknown = JSON.parse(text);
     if (typeof report !== "object" || report === null || !("peakMemoryBytes" in report) || typeof report.peakMemoryBytes !== "number") {

@@ -10,7 +10,7 @@ import { parseMemoryInstance } from "../../src/schedule/plan/instance.js";
 import { type AllocationItem, peakLive } from "../../src/schedule/plan/items.js";
 import { offsetsIn, overlaps } from "../schedule/placements.js";
 import { withNetwork } from "./network.js";
-import { type Row, row } from "./rows.js";
+import { type Measured, type Row, row } from "./rows.js";
 import { shared } from "./shared.js";
 
 const NETWORKS = ["resnet50", "mobilenet_v2", "bert_base"];
@@ -20,7 +20,7 @@ const NODE_LIMIT = 5e6;
  * SBUF of the networks at batch 1, the worst stage of each: what the planner alone makes of the buffers of the compiled program, and where they lie in
  * it. A stage with memory to spare lets buffers rest before they are used again, so that only programs of one core are asked for the same there.
  */
-export async function memoryPlansOfNetworks(): Promise<Row[]> {
+export async function memoryPlansOfNetworks(): Promise<Measured> {
   const rows: Row[] = [];
   for (const name of NETWORKS) {
     for (const cores of [1, 16]) {
@@ -38,7 +38,7 @@ export async function memoryPlansOfNetworks(): Promise<Row[]> {
       );
     }
   }
-  return rows;
+  return { rows };
 }
 
 interface StageMemory {
@@ -74,10 +74,10 @@ const cuts = [
 const CUT_SECONDS = 1;
 
 /** The pipeline cutter on the instances that lie beside the checkout. */
-export async function pipelineCuts(): Promise<Row[]> {
+export async function pipelineCuts(): Promise<Measured> {
   const folder = shared("dnn-partitioning");
-  if (folder === undefined) return [];
-  return cuts.flatMap(({ file, devices, slowest }) => {
+  if (folder === undefined) return { rows: [] };
+  const rows = cuts.flatMap(({ file, devices, slowest }) => {
     const began = performance.now();
     const found = cut(parsePipelineInstance(file, readFileSync(join(folder, file), "utf8"), devices));
     const seconds = (performance.now() - began) / 1000;
@@ -87,4 +87,5 @@ export async function pipelineCuts(): Promise<Row[]> {
       row(`${work}, time`, "s", seconds, CUT_SECONDS),
     ];
   });
+  return { rows };
 }

@@ -1,6 +1,7 @@
 /** The runner's results by operator. */
 import { boundsInWords, type Exactness } from "../../src/operators/exactness.js";
 import { recordOf } from "../../src/operators/index.js";
+import { markdown } from "../pages.js";
 import type { TestRow } from "./check.js";
 
 /** Numbers of tests that hold an operator: passed with it on the NeuronCore, passed with it on the CPU, failed, refused. */
@@ -112,15 +113,6 @@ function hostReasons(rows: readonly TestRow[]): string[][] {
   }
   const frequent = [...counts].filter(([, count]) => count >= FEWEST_OF_A_REASON);
   return frequent.sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)).map(([text, count]) => [String(count), text]);
-}
-
-/** A table with its columns aligned, as the formatter wants it. */
-function markdown(titles: readonly string[], lines: readonly (readonly string[])[]): string[] {
-  const cells = [titles, ...lines].map((line) => line.map((cell) => cell.replaceAll("|", "\\|")));
-  const widths = titles.map((_, column) => Math.max(3, ...cells.map((line) => line[column].length)));
-  const row = (line: readonly string[]): string => `| ${line.map((cell, column) => cell.padEnd(widths[column])).join(" | ")} |`;
-  const [head, ...body] = cells.map(row);
-  return [head, row(widths.map((width) => "-".repeat(width))), ...body];
 }
 
 /** The table as text, and the totals below it. `exactnessOf` gives an operator's class. */
