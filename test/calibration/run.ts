@@ -1,8 +1,9 @@
 /**
- * `npm run calibrate -- [--fit]`: the vendor's published measurements beside our predictions, and the error of each row. With `--fit` the
- * fitted figures of `inf1.json` are searched for, from where they stand, and printed; nothing is written.
+ * `npm run calibrate -- [--fit] [--page FILE]`: the vendor's published measurements beside our predictions, and the error of each row. With `--page`
+ * they are written into that file's section `calibrate`. With `--fit` the fitted figures of `inf1.json` are searched for, from where they stand,
+ * and printed; nothing is written.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -12,7 +13,8 @@ import { predictService, type Service } from "../../src/driver/predict.js";
 import { writeOnnx } from "../../src/frontend/onnx/write.js";
 import { fittedFigures, type Hardware, hardware } from "../../src/hardware/hardware.js";
 import type { Artifact } from "../../src/neff/artifact.js";
-import { type CalibrationRow, calibrationFile, calibrationRows } from "./rows.js";
+import { markdown, writeSection } from "../pages.js";
+import { type CalibrationRow, readCalibration } from "./rows.js";
 
 /** A row with our program for it. */
 interface Case {
@@ -33,16 +35,10 @@ async function compileCases(rows: readonly CalibrationRow[]): Promise<Case[]> {
   const folder = mkdtempSync(join(tmpdir(), "calibrate-"));
   const cases: Case[] = [];
   try {
-    const written = new Map<string, string>();
     for (const row of rows) {
-      const network = networks[row.network];
-      if (!network) {
-        process.stdout.write(`skipped, there is no generated ${row.network}: ${row.label}\n`);
-        continue;
-      }
-      const path = written.get(row.network) ?? join(folder, `${row.network}.onnx`);
-      if (!written.has(row.network)) writeFileSync(path, writeOnnx(network({})));
-      written.set(row.network, path);
+      const { network, sequence } = row;
+      const path = join(folder, `${network}-${sequence ?? ""}.onnx`);
+      if (!existsSync(path)) writeFileSync(path, writeOnnx(networks[network]({ sequence })));
       const options = { batchSize: row.batch, fastMath: [row.fastMath], neuroncorePipelineCores: row.pipelineCores };
       cases.push({ row, artifact: (await compileModel(path, options)).artifact });
     }
@@ -78,47 +74,59 @@ function fit(cases: readonly Case[], start: Hardware): Hardware {
   return best;
 }
 
-function print(cases: readonly Case[], figures: Hardware): void {
-  const out = (text: string) => process.stdout.write(`${text}\n`);
-  out("| row | published /s | predicted /s | error | latency ms | predicted | bound | share of tensor peak published | predicted |");
-  out("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-  const errors = cases.map((each) => {
-    const service = predictRow(each, figures);
-    const { row } = each;
-    const error = service.throughputPerSecond / row.throughput - 1;
-    const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
-    const implied = (service.tensorPeakShare * row.throughput) / service.throughputPerSecond;
-    const cells = [
-      row.label,
-      row.throughput,
-      service.throughputPerSecond.toFixed(0),
-      `${error > 0 ? "+" : ""}${percent(error)}`,
-      row.latencyMs ?? "",
-      service.latencyMs.toFixed(1),
-      service.bound,
-      percent(implied),
-      percent(service.tensorPeakShare),
-    ];
-    out(`| ${cells.join(" | ")} |`);
-    return Math.abs(error);
-  });
+const titles = [
+  ...["row", "published /s", "predicted /s", "error", "latency ms, published", "predicted", "bound by"],
+  ...["share of tensor peak, published", "simulated"],
+];
+
+/** The table and what is said below it, in Markdown. */
+function page(cases: readonly Case[], figures: Hardware): string[] {
+  const errors = cases.map((each) => Math.abs(errorOf(each, figures)));
   const mean = errors.reduce((sum, error) => sum + error, 0) / Math.max(1, errors.length);
-  out(`mean absolute error ${(100 * mean).toFixed(1)} %, largest ${(100 * Math.max(0, ...errors)).toFixed(1)} %, ${errors.length} rows`);
+  const digits = (share: number) => `${(100 * share).toFixed(1)} %`;
+  return [
+    ...markdown(
+      titles,
+      cases.map((each) => cellsOf(each, figures)),
+    ),
+    "",
+    `Mean absolute error ${digits(mean)}, largest ${digits(Math.max(0, ...errors))}, ${errors.length} rows.`,
+  ];
+}
+
+function cellsOf(each: Case, figures: Hardware): string[] {
+  const { row } = each;
+  const service = predictRow(each, figures);
+  const error = errorOf(each, figures);
+  const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
+  const implied = (service.tensorPeakShare * row.throughput) / service.throughputPerSecond;
+  return [
+    row.label,
+    String(row.throughput),
+    service.throughputPerSecond.toFixed(row.throughput < 1000 ? 1 : 0),
+    `${error > 0 ? "+" : ""}${percent(error)}`,
+    row.latencyMs?.toFixed(1) ?? "",
+    service.latencyMs.toFixed(1),
+    service.bound,
+    percent(implied),
+    percent(service.tensorPeakShare),
+  ];
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { fit: { type: "boolean" } } });
-  const rows = calibrationRows();
-  if (rows.length === 0) {
-    process.stdout.write(`skipped: there is no ${calibrationFile}\n`);
-    return;
-  }
+  const { values } = parseArgs({ options: { fit: { type: "boolean" }, page: { type: "string" } } });
+  const { rows, skipped } = readCalibration();
+  for (const reason of skipped) process.stdout.write(`skipped: ${reason}\n`);
+  if (rows.length === 0) return;
   const cases = await compileCases(rows);
-  print(cases, hardware);
+  const print = (lines: readonly string[]) => process.stdout.write(`${lines.join("\n")}\n`);
+  print(page(cases, hardware));
+  if (values.page !== undefined) writeSection(values.page, "calibrate", page(cases, hardware));
   if (!values.fit) return;
   const fitted = fit(cases, hardware);
-  for (const name of fittedFigures) process.stdout.write(`${name}: ${hardware[name]} -> ${fitted[name].toPrecision(3)}\n`);
-  print(cases, fitted);
+  for (const name of fittedFigures) process.stdout.write(`${name}: ${hardware[name]} -> ${fitted[name].toPrecision(3)}
+`);
+  print(page(cases, fitted));
 }
 
 main().catch((error: unknown) => {
