@@ -9,7 +9,15 @@ export { predictService, type Service, type ServiceOptions } from "./driver/pred
 export { type Failure, type Reduced, type ReduceOptions, reduceModel } from "./driver/reduce.js";
 export { loadModel, predictArtifact, type RunOptions, type RunReport, runArtifact } from "./driver/run.js";
 export { type CompiledSavedModel, compileSavedModel, type SavedModelOptions } from "./driver/saved_model.js";
-export { batchByRoofline, coresByWeights, type Suggestion, type SuggestOptions, suggest, type Trial } from "./driver/suggest.js";
+export {
+  batchByRoofline,
+  coresByWeights,
+  type PipelineTrial,
+  type Suggestion,
+  type SuggestOptions,
+  suggest,
+  type Trial,
+} from "./driver/suggest.js";
 export { supportedOperators } from "./driver/supported.js";
 export {
   bytesPerElement,

@@ -5,7 +5,7 @@ import type { Suggestion } from "../driver/suggest.js";
 import { type InstanceName, instanceNames } from "../hardware/hardware.js";
 import { type OptionName, optionNames } from "../options/table.js";
 import { oneOf, wholeNumbers } from "../options/values.js";
-import { flops, significant, table } from "./format.js";
+import { flops, percent, significant, table } from "./format.js";
 import { type OptionFlags, withOptions } from "./options.js";
 import { type Streams, Terminal } from "./terminal.js";
 
@@ -58,5 +58,26 @@ function describe({ batchSize, neuroncorePipelineCores, flops: work, weights, fo
     "",
     `Predicted on ${instance}, a copy on each core; batch ${found.batchSize} is the fastest of these`,
     table(["Batch", "Throughput", "Latency", "Bound by"], rows, "  "),
+    "",
+    ...describePipelines(found),
   ].join("\n");
+}
+
+function describePipelines({ neuroncorePipelineCores: fewest, pipelines, refused }: Suggestion["found"]): string[] {
+  const rows = pipelines.map((trial) => [
+    String(trial.neuroncorePipelineCores),
+    String(trial.neuronCores),
+    percent(trial.residentWeights),
+    `${trial.instance} x ${trial.replicas}`,
+    `${significant(trial.throughputPerSecond)}/s`,
+    `${significant(trial.latencyMs)} ms`,
+    trial.bound,
+  ]);
+  const holding =
+    fewest === undefined ? "no number of cores holds" : `${fewest} core${fewest === 1 ? " holds" : "s are the fewest that hold"}`;
+  return [
+    `Pipelines with a batch of 1, as many copies as fit the instance; ${holding} every weight on chip`,
+    table(["Pipeline cores", "Cores", "Weights on chip", "Copies", "Throughput", "Latency", "Bound by"], rows, "  "),
+    ...refused.map(({ neuroncorePipelineCores: cores, reason }) => `  ${cores}: ${reason}`),
+  ];
 }
