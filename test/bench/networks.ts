@@ -13,7 +13,7 @@ import { inputOf, mlsd, type Pretrained, recogniser, withDense } from "../networ
 import { ALL, compareOutputs, compileNetwork, MATMULT_FP16, referenceSession, roundedSession, storedSession } from "../networks/support.js";
 import { type Detector, detectorFolder, detectorInputs, detectors } from "../networks/voice.js";
 import { withNetwork } from "./network.js";
-import { type Row, row } from "./rows.js";
+import { type Measured, type Row, row } from "./rows.js";
 
 const GENERATED = ["bert_base", "distilbert", "minilm", "vit_b_16", "gpt2_blocks", "lstm_tagger"];
 const SEEDS = [0, 1];
@@ -58,7 +58,7 @@ function ofVoice(detector: Detector): Subject {
   return { name: detector.file, path, binding: { inputShapes, inputValues: fixed }, requests: [inputs], fixed };
 }
 
-export async function wholeNetworks(): Promise<Row[]> {
+export async function wholeNetworks(): Promise<Measured> {
   const rows: Row[] = [];
   for (const name of GENERATED) {
     // The last text is padded.
@@ -70,7 +70,7 @@ export async function wholeNetworks(): Promise<Row[]> {
   for (const network of pretrained) rows.push(...(await rowsOf(ofImages(await withDense(network, folder)))));
   rmSync(folder, { recursive: true });
   for (const detector of detectors) rows.push(...(await rowsOf(ofVoice(detector))));
-  return rows;
+  return { rows };
 }
 
 async function rowsOf(subject: Subject): Promise<Row[]> {
