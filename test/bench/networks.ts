@@ -29,8 +29,7 @@ interface Subject {
   /** Requests on the compiled network; `fixed` are inputs that it was compiled for. */
   readonly requests: readonly Map<string, Tensor>[];
   readonly fixed: ReadonlyMap<string, Tensor>;
-  /** Outputs to compare where both sides have a value. */
-  readonly sparse?: readonly string[];
+  readonly maximaOf?: Pretrained["maximaOf"];
 }
 
 interface Mode {
@@ -45,9 +44,9 @@ const modes: readonly Mode[] = [
 ];
 
 function ofImages(network: Pretrained): Subject {
-  const { name, path, input, shape, maximaOf = {} } = network;
+  const { name, path, input, shape, maximaOf } = network;
   const requests = SEEDS.map((seed) => inputOf(network, seed));
-  return { name, path, binding: { inputShapes: new Map([[input, shape]]) }, requests, fixed: new Map(), sparse: Object.keys(maximaOf) };
+  return { name, path, binding: { inputShapes: new Map([[input, shape]]) }, requests, fixed: new Map(), maximaOf };
 }
 
 function ofVoice(detector: Detector): Subject {
@@ -74,7 +73,7 @@ export async function wholeNetworks(): Promise<Measured> {
 }
 
 async function rowsOf(subject: Subject): Promise<Row[]> {
-  const { name, path, binding, requests, fixed, sparse = [] } = subject;
+  const { name, path, binding, requests, fixed, maximaOf } = subject;
   const references = await outputsOf(
     await referenceSession(path),
     requests.map((inputs) => new Map([...inputs, ...fixed])),
@@ -87,7 +86,7 @@ async function rowsOf(subject: Subject): Promise<Row[]> {
     for (const inputs of requests) values.push(await model.run(inputs));
     await dispose();
     const rounded = await outputsOf(await measure(path, binding), requests);
-    const [ours, host] = [values, rounded].map((all) => greatestLosses(all, references, sparse));
+    const [ours, host] = [values, rounded].map((all) => greatestLosses(all, references, maximaOf));
     for (const [output, { kind, loss }] of ours) {
       const peer = host.get(output)?.loss ?? 0;
       const limit = kind === "1 - cosine" ? Math.max(NETWORK_LOSS, FRAMEWORK_FACTOR * peer) : undefined;
@@ -119,11 +118,11 @@ interface Loss {
 function greatestLosses(
   values: readonly Map<string, Tensor>[],
   references: readonly Map<string, Tensor>[],
-  sparse: readonly string[],
+  maximaOf: Pretrained["maximaOf"],
 ): Map<string, Loss> {
   const losses = new Map<string, Loss>();
   for (const [index, outputs] of values.entries()) {
-    for (const { name, cosine, maxAbs } of compareOutputs(outputs, references[index], sparse)) {
+    for (const { name, cosine, maxAbs } of compareOutputs(outputs, references[index], maximaOf)) {
       const single = elementCount(outputs.get(name)?.shape ?? []) === 1;
       const loss = Math.max(losses.get(name)?.loss ?? 0, single ? maxAbs : 1 - cosine);
       losses.set(name, { kind: single ? "error of its one value" : "1 - cosine", loss });
