@@ -48,7 +48,8 @@ export function typedGraph(
   const typed = applyPrecision(words, precision, recordOf);
   const relayout = relayoutOf(precision);
   const saturated = options.enableSaturateInfinity ? saturateInfinity(typed, relayout.fast ? relayout.type : "float32") : typed;
-  if (options.verifyEach) for (const [pass, after] of Object.entries({ words, precision: typed, saturated })) verify(pass, after);
+  const made = { words, precision: typed, ...(saturated !== typed ? { saturated } : {}) };
+  if (options.verifyEach) for (const [pass, after] of Object.entries(made)) verify(pass, after);
   options.observe?.("precision", id, () => graphText(saturated));
   return saturated;
 }
