@@ -124,8 +124,7 @@ async function main(): Promise<void> {
   if (values.page !== undefined) writeSection(values.page, "calibrate", page(cases, hardware));
   if (!values.fit) return;
   const fitted = fit(cases, hardware);
-  for (const name of fittedFigures) process.stdout.write(`${name}: ${hardware[name]} -> ${fitted[name].toPrecision(3)}
-`);
+  for (const name of fittedFigures) process.stdout.write(`${name}: ${hardware[name]} -> ${fitted[name].toPrecision(3)}\n`);
   print(page(cases, fitted));
 }
 
