@@ -160,10 +160,14 @@ class Saturation {
       const inner = recordOf(step.op, "")?.lowering;
       if (inner?.kind !== "pointwise") throw new Error(`${node.name}: ${step.op} can't be an epilogue`);
       const before = running;
+      const use = epilogueUse(this.graph, node, step);
       const sourceOf = (place: number | null) => (place === null ? null : step.operands[place]);
-      const found = formulaBounds(formulaOf(inner, epilogueUse(this.graph, node, step)), (place) => {
+      const found = formulaBounds(formulaOf(inner, use), (place) => {
         const source = sourceOf(place);
-        return source === null ? before : this.boundsOf(node.inputs[source]);
+        if (source !== null) return this.boundsOf(node.inputs[source]);
+        // Integers are finite, whatever their formula.
+        const dtype = use.inputs[place ?? 0]?.dtype ?? "float32";
+        return isFloat(dtype) ? before : storedBounds(before, dtype);
       });
       for (const place of found.atRisk) {
         const source = sourceOf(place);

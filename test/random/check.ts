@@ -215,7 +215,8 @@ function faultOf(value: Tensor | undefined, { value: reference, spread }: Expect
     if (seen === wanted || (Number.isNaN(seen) && Number.isNaN(wanted))) continue;
     const share = Math.max(fp32Bound.relative, spacing(value.dtype));
     const bound = exact || !isFloat(value.dtype) ? 0 : SAFETY * spread + share * Math.abs(wanted) + fp32Bound.absolute;
-    if (!(Math.abs(seen - wanted) <= bound)) return `[${index}] is ${seen}, not ${wanted} within ${bound}`;
+    if (spread < Number.POSITIVE_INFINITY && !(Math.abs(seen - wanted) <= bound))
+      return `[${index}] is ${seen}, not ${wanted} within ${bound}`;
   }
   return undefined;
 }

@@ -49,10 +49,14 @@ export async function expectedOutputs(test: RandomCase): Promise<Map<string, Exp
   }
 }
 
+/** Infinite where a number becomes none, at the border of a function's domain. */
 function greatestChange(a: Tensor, b: Tensor): number {
   let greatest = 0;
   for (let index = 0; index < elementCount(a.shape); index++) {
-    greatest = Math.max(greatest, Math.abs(numberAt(a, index) - numberAt(b, index)));
+    const [before, after] = [numberAt(a, index), numberAt(b, index)];
+    const change = Math.abs(before - after);
+    if (before === after || (Number.isNaN(before) && Number.isNaN(after))) continue;
+    greatest = Math.max(greatest, Number.isNaN(change) ? Number.POSITIVE_INFINITY : change);
   }
   return greatest;
 }
