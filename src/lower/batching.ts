@@ -77,7 +77,8 @@ class Planner {
   readonly #separable: readonly boolean[];
   /** By node's name. */
   readonly #batched: ReadonlyMap<string, ReadonlySet<number>>;
-  readonly #overhead: ReadonlyMap<string, Overhead>;
+  /** By node. */
+  readonly #overhead: readonly Overhead[];
   readonly #crossing: Float64Array;
   /** By node: what it computes, of what shapes. */
   readonly #kinds: readonly string[];
@@ -89,7 +90,7 @@ class Planner {
     this.#arrangement = arrange(graph, this.#inDram);
     this.#batched = batchedOfNodes(graph);
     this.#separable = graph.nodes.map((node) => this.#isSeparable(node));
-    this.#overhead = new Map(graph.nodes.map((node) => [node.name, overheadOf(graph, node)]));
+    this.#overhead = graph.nodes.map((node) => overheadOf(graph, node));
     this.#crossing = crossingBytes(graph);
     this.#kinds = graph.nodes.map((node) => kindOf(graph, node));
   }
@@ -123,14 +124,11 @@ class Planner {
   }
 
   #overheadSeconds(segments: readonly Segment[]): number {
-    const { nodes } = this.#graph;
-    const windowsOf = new Float64Array(nodes.length).fill(1);
+    const windowsOf = new Float64Array(this.#overhead.length).fill(1);
     for (const segment of segments) windowsOf.fill(this.#windows(segment), segment.first, segment.end);
-    return nodes.reduce((sum, { name }, at) => {
-      const overhead = this.#overhead.get(name);
-      if (!overhead) return sum;
-      const tiles = Math.ceil(overhead.columns / windowsOf[at] / hardware.movingColumnsMax);
-      return sum + windowsOf[at] * (overhead.each + tiles * overhead.eachTile);
+    return this.#overhead.reduce((sum, { each, eachTile, columns }, at) => {
+      const tiles = Math.ceil(columns / windowsOf[at] / hardware.movingColumnsMax);
+      return sum + windowsOf[at] * (each + tiles * eachTile);
     }, 0);
   }
 
@@ -319,8 +317,8 @@ function holdWeights(graph: Graph, first: number, end: number, room: Float64Arra
   return held;
 }
 
-/** A value's way between DRAM and chip, seconds. */
-function moveSeconds(graph: Graph, name: string): number {
+/** A value's way between DRAM and chip at a core's share of DRAM's bandwidth, seconds. */
+function crossingSeconds(graph: Graph, name: string): number {
   return hardware.dmaSetupSeconds + valueBytes(graph, name) / DRAM_SHARE;
 }
 
@@ -336,12 +334,12 @@ function valueSeconds({ graph, windows, wholes }: WindowedGraph, { names }: OnCh
     for (const name of node.inputs) {
       if (name === "" || graph.constants.has(name) || stays(wholeOf(name)) || loaded.has(name)) continue;
       const shape = name === node.inputs[0] && !stays(name) ? weightShape(graph, node) : undefined;
-      seconds += moveSeconds(graph, name) * (shape ? readings(shape) : 1);
+      seconds += crossingSeconds(graph, name) * (shape ? readings(shape) : 1);
       if (stays(name)) loaded.add(name);
     }
     for (const name of node.outputs) {
       if (name === "" || (stays(wholeOf(name)) && !results.has(wholeOf(name)))) continue;
-      seconds += moveSeconds(graph, name);
+      seconds += crossingSeconds(graph, name);
       if (stays(name)) loaded.add(name);
     }
   }
@@ -354,7 +352,7 @@ function valueSeconds({ graph, windows, wholes }: WindowedGraph, { names }: OnCh
  */
 function cutAliasSeconds({ graph, windows, wholes }: WindowedGraph, { aliases }: Arrangement): number {
   const cut = graph.nodes.flatMap(({ outputs }) => outputs.filter((name) => windows.has(name) && aliases.has(wholes.get(name) ?? name)));
-  return cut.reduce((seconds, name) => seconds + MOVES_OF_CUT_ALIAS * moveSeconds(graph, name), 0);
+  return cut.reduce((seconds, name) => seconds + MOVES_OF_CUT_ALIAS * crossingSeconds(graph, name), 0);
 }
 
 /** Bytes of weights that are loaded for a request: again for each window where they are not held. */
