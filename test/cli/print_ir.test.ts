@@ -1,27 +1,16 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { neuronc } from "../../src/cli/neuronc.js";
 import { phases } from "../../src/driver/phases.js";
-import { writeOnnx } from "../../src/frontend/index.js";
-import { parseGraph } from "../../src/graph/text.js";
 import { passNames } from "../../src/passes/names.js";
+import { writeSmallNet } from "../small_net.js";
 import { command } from "./command.js";
 
 const folder = mkdtempSync(join(tmpdir(), "neuronc-print-ir-"));
 afterAll(() => rmSync(folder, { recursive: true }));
-const [model, output] = [join(folder, "net.onnx"), join(folder, "net.neff")];
-writeFileSync(
-  model,
-  writeOnnx(
-    parseGraph(`graph "net" { input %x: float32[4, 16]
-  %a: float32[4, 16] = Tanh(%x) @a
-  %b: float32[4, 16] = Softmax(%a) @b
-  %c: float32[4, 16] = Softmax(%b) @c
-  output %c }`),
-  ),
-);
+const [model, output] = [writeSmallNet(folder), join(folder, "net.neff")];
 
 const cores = ["--neuroncore-pipeline-cores", "2"];
 const after = (word: string, ...flags: string[]) =>

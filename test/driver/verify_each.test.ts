@@ -1,12 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, expect, it, vi } from "vitest";
 import { compileModel } from "../../src/driver/compile.js";
-import { writeOnnx } from "../../src/frontend/index.js";
 import type { Graph } from "../../src/graph/graph.js";
-import { parseGraph } from "../../src/graph/text.js";
 import { passNames } from "../../src/passes/names.js";
+import { writeSmallNet } from "../small_net.js";
 
 /** Every graph that was verified, and faults to find: of the graph with a name, of partitions, of programs. */
 const seen: Graph[] = [];
@@ -26,17 +25,7 @@ vi.mock("../../src/program/check.js", () => ({
 
 const folder = mkdtempSync(join(tmpdir(), "neuronc-verify-"));
 afterAll(() => rmSync(folder, { recursive: true }));
-const model = join(folder, "net.onnx");
-writeFileSync(
-  model,
-  writeOnnx(
-    parseGraph(`graph "net" { input %x: float32[4, 16]
-  %a: float32[4, 16] = Tanh(%x) @a
-  %b: float32[4, 16] = Softmax(%a) @b
-  %c: float32[4, 16] = Softmax(%b) @c
-  output %c }`),
-  ),
-);
+const model = writeSmallNet(folder);
 const compile = (verifyEach: boolean) => compileModel(model, { verifyEach, minimumSegmentSize: 1, neuroncorePipelineCores: 2 });
 
 beforeEach(() => {
